@@ -1,0 +1,309 @@
+//! What waits to be written on one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::frame::{Compression, Opcode, encode_frame};
+
+/// Encoded frames in the order in which they go out.
+///
+/// A frame of this connection's own is appended to a growing tail, so that many small replies leave
+/// in one write; a frame shared with other connections is queued by reference. The newest pong
+/// passes everything that has not begun to be written, and replaces an older one that still waits:
+/// a peer that pings without reading cannot make the outbox grow (RFC 6455 §5.5.3 allows it).
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    /// Bytes of the first chunk that are already written.
+    written: usize,
+    /// Bytes of all that waits.
+    bytes: usize,
+    /// Where in the queue a pong waits whole: first, or behind the one chunk that is partly written.
+    pong_index: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Shared(Bytes),
+    Owned(Vec<u8>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Shared(bytes) => bytes,
+            Chunk::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Queues whole frames that other connections send as well.
+    pub fn push_shared(&mut self, frames: Bytes) {
+        self.close_tail();
+        self.bytes += frames.len();
+        self.queue.push_back(Chunk::Shared(frames));
+    }
+
+    /// Queues one frame of this connection's own.
+    pub fn push_frame(
+        &mut self,
+        opcode: Opcode,
+        compression: Compression,
+        mask: Option<[u8; 4]>,
+        payload: &[u8],
+    ) {
+        let before = self.tail.len();
+        encode_frame(opcode, compression, mask, payload, &mut self.tail);
+        self.bytes += self.tail.len() - before;
+    }
+
+    /// Queues a pong before everything that has not begun to be written, in place of a pong that
+    /// still waits.
+    pub fn push_pong(&mut self, mask: Option<[u8; 4]>, payload: &[u8]) {
+        let mut pong = Vec::with_capacity(payload.len() + 6);
+        encode_frame(Opcode::Pong, Compression::Plain, mask, payload, &mut pong);
+        self.bytes += pong.len();
+        if let Some(older) = self.pong_index.and_then(|index| self.queue.get_mut(index)) {
+            self.bytes -= older.bytes().len();
+            *older = Chunk::Owned(pong);
+            return;
+        }
+        // A chunk that is partly on the wire must be finished first.
+        let index = usize::from(self.written > 0);
+        if index == 1 && self.queue.is_empty() {
+            self.close_tail();
+        }
+        self.queue.insert(index, Chunk::Owned(pong));
+        self.pong_index = Some(index);
+    }
+
+    /// Forgets everything that has not begun to be written, to make room for a last Close frame.
+    pub fn clear_unsent(&mut self) {
+        self.close_tail();
+        self.queue.truncate(usize::from(self.written > 0));
+        self.pong_index = None;
+        self.bytes = self.queue.front().map_or(0, |chunk| chunk.bytes().len() - self.written);
+    }
+
+    /// Fills `slices` with what to write next and gives their number.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICE_COUNT_MAX]) -> usize {
+        let chunks = self.queue.iter().map(Chunk::bytes).chain([self.tail.as_slice()]);
+        let mut skip = self.written;
+        let mut count = 0;
+        for (slot, chunk) in slices.iter_mut().zip(chunks) {
+            let rest = chunk.get(skip..).unwrap_or_default();
+            skip = 0;
+            if !rest.is_empty() {
+                *slot = IoSlice::new(rest);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Takes `count` written bytes off the front.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.bytes, "no more can be written than waits");
+        self.bytes -= count;
+        self.written += count;
+        while let Some(front) = self.queue.front() {
+            let length = front.bytes().len();
+            if self.written < length {
+                break;
+            }
+            self.written -= length;
+            self.queue.pop_front();
+            self.pong_index = self.pong_index.and_then(|index| index.checked_sub(1));
+        }
+        if self.pong_index == Some(0) && self.written > 0 {
+            // It has begun to be written and can no longer be replaced.
+            self.pong_index = None;
+        }
+        // A connection that is never quite drained must not keep what it has long written.
+        if self.queue.is_empty() && (self.bytes == 0 || self.written >= WRITTEN_BYTES_MAX) {
+            self.tail.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Gives the outbox a buffer to grow into, if it has none.
+    pub fn lend_buffer(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.tail.capacity() == 0
+            && let Some(buffer) = spare.pop()
+        {
+            self.tail = buffer;
+        }
+    }
+
+    /// Takes an empty outbox's memory back, so that an idle connection owns none.
+    pub fn reclaim_buffer(&mut self) -> Option<Vec<u8>> {
+        if !self.is_empty() {
+            return None;
+        }
+        self.queue = VecDeque::new();
+        let buffer = mem::take(&mut self.tail);
+        (buffer.capacity() > 0).then_some(buffer)
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.queue.push_back(Chunk::Owned(mem::take(&mut self.tail)));
+        }
+    }
+}
+
+/// Slices of one vectored write.
+pub const SLICE_COUNT_MAX: usize = 64;
+/// Written bytes that may stay at the front of the tail: moving the rest costs a copy.
+const WRITTEN_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Writes up to `count` bytes the way a socket would and gives them.
+    fn write(outbox: &mut Outbox, count: usize) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICE_COUNT_MAX];
+        let used = outbox.slices(&mut slices);
+        let mut out: Vec<u8> = slices[..used].iter().flat_map(|s| s.to_vec()).collect();
+        out.truncate(count);
+        outbox.advance(out.len());
+        out
+    }
+
+    fn text(payload: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_frame(Opcode::Text, Compression::Plain, None, payload.as_bytes(), &mut out);
+        out
+    }
+
+    fn push_text(outbox: &mut Outbox, payload: &str) {
+        outbox.push_frame(Opcode::Text, Compression::Plain, None, payload.as_bytes());
+    }
+
+    #[test]
+    fn own_and_shared_frames_leave_in_order() {
+        let mut outbox = Outbox::default();
+        push_text(&mut outbox, "a");
+        outbox.push_shared(text("b").into());
+        push_text(&mut outbox, "c");
+        assert_eq!(outbox.bytes(), 9);
+        assert_eq!(write(&mut outbox, 100), [text("a"), text("b"), text("c")].concat());
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_pong_passes_what_waits_but_not_what_has_begun() {
+        let mut outbox = Outbox::default();
+        push_text(&mut outbox, "first");
+        assert_eq!(write(&mut outbox, 3), &text("first")[..3]);
+        push_text(&mut outbox, "second");
+        outbox.push_shared(text("third").into());
+        outbox.push_pong(None, b"1");
+        outbox.push_pong(None, b"2");
+        let mut expected = text("first")[3..].to_vec();
+        expected.extend(text("second"));
+        expected.extend([0x8a, 1, b'2']);
+        expected.extend(text("third"));
+        assert_eq!(write(&mut outbox, 100), expected);
+    }
+
+    #[test]
+    fn a_million_pings_leave_one_pong() {
+        let mut outbox = Outbox::default();
+        push_text(&mut outbox, "stuck");
+        write(&mut outbox, 1);
+        for count in 0..1_000_000u32 {
+            outbox.push_pong(None, &count.to_be_bytes());
+        }
+        assert_eq!(outbox.bytes(), text("stuck").len() - 1 + 6);
+    }
+
+    #[test]
+    fn clearing_keeps_only_the_chunk_that_has_begun() {
+        let mut outbox = Outbox::default();
+        outbox.push_shared(text("begun").into());
+        outbox.push_shared(text("waits").into());
+        write(&mut outbox, 2);
+        outbox.push_pong(None, b"");
+        outbox.clear_unsent();
+        assert_eq!(outbox.bytes(), text("begun").len() - 2);
+        push_text(&mut outbox, "last");
+        let expected = [&text("begun")[2..], &text("last")].concat();
+        assert_eq!(write(&mut outbox, 100), expected);
+    }
+
+    #[test]
+    fn an_outbox_that_is_never_quite_drained_does_not_grow() {
+        let mut outbox = Outbox::default();
+        push_text(&mut outbox, "x");
+        for _ in 0..100_000 {
+            push_text(&mut outbox, "sixteen bytes ok");
+            write(&mut outbox, 18);
+        }
+        assert!(outbox.tail.capacity() < 4 * WRITTEN_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_empty_outbox_owns_no_memory() {
+        let mut outbox = Outbox::default();
+        push_text(&mut outbox, "a");
+        assert!(outbox.reclaim_buffer().is_none(), "what waits is kept");
+        write(&mut outbox, 100);
+        let mut spare: Vec<_> = outbox.reclaim_buffer().into_iter().collect();
+        assert_eq!((outbox.tail.capacity(), outbox.queue.capacity()), (0, 0));
+        outbox.lend_buffer(&mut spare);
+        assert!(outbox.tail.capacity() > 0 && spare.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_leaves_whole_and_once(steps in prop::collection::vec((0u8..4, 1usize..40), 1..80)) {
+            let mut outbox = Outbox::default();
+            let (mut sent, mut pushed, mut number) = (Vec::new(), 0usize, 0u32);
+            for (step, size) in steps {
+                number += 1;
+                match step {
+                    0 => push_text(&mut outbox, &format!("{number:<size$}")),
+                    1 => outbox.push_shared(text(&format!("{number:<size$}")).into()),
+                    2 => outbox.push_pong(None, b"p"),
+                    _ => sent.extend(write(&mut outbox, size)),
+                }
+                pushed += usize::from(step < 2);
+            }
+            while !outbox.is_empty() {
+                sent.extend(write(&mut outbox, 1000));
+            }
+            let (mut rest, mut last, mut count) = (sent.as_slice(), 0, 0);
+            while !rest.is_empty() {
+                let (frame, after) = rest.split_at(2 + usize::from(rest[1]));
+                rest = after;
+                if frame[0] == 0x81 {
+                    let text = std::str::from_utf8(&frame[2..]).expect("text");
+                    let number: u32 = text.trim().parse().expect("a number");
+                    prop_assert!(number > last, "{number} after {last}");
+                    (last, count) = (number, count + 1);
+                } else {
+                    prop_assert_eq!(frame, &[0x8a, 1, b'p'][..]);
+                }
+            }
+            prop_assert_eq!(count, pushed);
+        }
+    }
+}
