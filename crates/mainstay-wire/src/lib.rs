@@ -14,8 +14,10 @@
 //! ```
 //!
 //! The two types that matter are [`Connection`], the state machine of one open WebSocket (heartbeat,
-//! limits, closing, and the reason it ended), and `handshake`, the strict opening handshake that
+//! limits, closing, and the reason it ended), and [`handshake`], the strict opening handshake that
 //! comes before it.
+
+pub mod handshake;
 
 pub mod frame;
 pub mod mask;
