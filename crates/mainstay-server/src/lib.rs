@@ -1,1 +1,56 @@
-//! placeholder
+//! An embeddable server for persistent WebSocket connections.
+//!
+//! A [`Server`] accepts WebSockets on one path, serves whatever else it is given beside them, runs a
+//! [`Router`] of async handlers for the commands that clients send, and lets the embedding program
+//! speak to one connection, to all, or to a named channel through its [`Hub`].
+//!
+//! ```no_run
+//! use mainstay_server::{Request, Router, Server};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let router = Router::new().handler("Pause downloader", |request: Request| async move {
+//!     Ok(format!("paused, {}", request.payload))
+//! });
+//! let server = Server::builder().address("localhost:8080").router(router).start().await?;
+//! server.hub().publish("news", "the downloader can be paused")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, each of a few threads (a shard) owns some of the connections outright: it waits for
+//! readiness, reads, hands complete messages to handlers, and writes what has gathered in the
+//! outboxes once per turn. Nothing is locked on that path. `mainstay-wire` decides everything about
+//! the protocol; this crate moves bytes.
+
+mod config;
+pub use config::{Config, DeflateOffer, Dialect};
+
+mod router;
+pub use router::{CommandError, Outcome, Request, Router};
+
+mod server;
+pub use server::{Builder, Server, ShardFailed, StartError};
+
+mod hub;
+pub use hub::{ConnectionId, Hub, HubError};
+
+mod stats;
+pub use stats::{Stats, StatsSnapshot};
+
+mod listen;
+
+mod admission;
+
+mod inbox;
+
+mod shard;
+
+mod http;
+
+mod files;
+
+mod upgrade;
+pub use upgrade::Upgrader;
+
+pub use mainstay_wire::handshake::{HeadLimits, Origin, OriginPolicy};
+pub use mainstay_wire::{EndReason, Limits, Timing};

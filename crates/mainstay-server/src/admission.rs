@@ -1,0 +1,133 @@
+//! How many connections there may be, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts connections over all shards. It is touched when a connection comes and when it goes, so
+/// one lock serves.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    count: AtomicUsize,
+    count_max: usize,
+    per_address: Mutex<HashMap<Source, u32>>,
+    per_address_max: usize,
+}
+
+/// Who counts as one: an IPv4 address, or the /64 that an IPv6 host can choose its address from.
+type Source = [u8; 8];
+
+/// A place that is taken until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    source: Source,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    InAll,
+    FromThisAddress,
+}
+
+impl Admission {
+    pub(crate) fn new(count_max: usize, per_address_max: usize) -> Arc<Admission> {
+        Arc::new(Admission {
+            count: AtomicUsize::new(0),
+            count_max,
+            per_address: Mutex::default(),
+            per_address_max,
+        })
+    }
+
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
+        let source = source(address);
+        {
+            let mut counts = self.lock();
+            let here = counts.get(&source).copied().unwrap_or(0);
+            if here as usize >= self.per_address_max {
+                return Err(Full::FromThisAddress);
+            }
+            if self.count.load(Ordering::Relaxed) >= self.count_max {
+                return Err(Full::InAll);
+            }
+            counts.insert(source, here + 1);
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Permit { admission: self.clone(), source })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Source, u32>> {
+        // A count is whole between any two instructions, so a poisoned lock guards nothing broken.
+        self.per_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        self.admission.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(here) = counts.get_mut(&self.source) {
+            *here -= 1;
+            if *here == 0 {
+                counts.remove(&self.source);
+            }
+        }
+    }
+}
+
+fn source(address: IpAddr) -> Source {
+    let mut source = [0; 8];
+    match address.to_canonical() {
+        // The first 64 bits of an IPv4-mapped address, which no real /64 has.
+        IpAddr::V4(v4) => {
+            source[..4].copy_from_slice(&v4.octets());
+            source[4..].copy_from_slice(&[0xff; 4]);
+        }
+        IpAddr::V6(v6) => source.copy_from_slice(&v6.octets()[..8]),
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn places_are_limited_and_come_back() {
+        let admission = Admission::new(3, 2);
+        let first = admission.admit(address("10.0.0.1")).expect("a place");
+        let _second = admission.admit(address("::ffff:10.0.0.1")).expect("a place");
+        assert_eq!(admission.admit(address("10.0.0.1")).map(drop), Err(Full::FromThisAddress));
+        let _third = admission.admit(address("10.0.0.2")).expect("a place");
+        assert_eq!(admission.admit(address("10.0.0.3")).map(drop), Err(Full::InAll));
+        drop(first);
+        assert_eq!(admission.count(), 2);
+        assert!(admission.admit(address("10.0.0.1")).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let admission = Admission::new(9, 1);
+        let _one = admission.admit(address("2001:db8:1:2::1")).expect("a place");
+        assert!(admission.admit(address("2001:db8:1:2:ffff::2")).is_err());
+        assert!(admission.admit(address("2001:db8:1:3::1")).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_those_who_left() {
+        let admission = Admission::new(9, 9);
+        drop(admission.admit(address("10.0.0.1")));
+        assert!(admission.lock().is_empty());
+    }
+}

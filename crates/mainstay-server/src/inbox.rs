@@ -1,0 +1,143 @@
+//! What other threads, handlers and other shards want of a shard.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use mainstay_hub::ChannelName;
+use mainstay_wire::frame::Opcode;
+use tokio::sync::Notify;
+
+use crate::ConnectionId;
+use crate::shard::{Adopted, Completion};
+
+/// A shard's letter box: bounded in bytes, emptied once per turn.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    queues: Mutex<Queues>,
+    pub(crate) wake: Notify,
+}
+
+/// What was in the box.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    /// Events that this shard puts in order, and passes on.
+    pub(crate) publishes: Vec<Publish>,
+    /// Events that have their place in the order: for this shard's own connections.
+    pub(crate) deliveries: Vec<Publish>,
+    pub(crate) orders: Vec<Order>,
+    event_bytes: usize,
+}
+
+/// An event on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Publish {
+    /// `None` is for everybody.
+    pub(crate) channel: Option<ChannelName>,
+    pub(crate) event: Event,
+}
+
+/// An event as the frame that every plain subscriber gets, encoded once.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) frame: Bytes,
+    pub(crate) opcode: Opcode,
+    /// The payload's share of the frame.
+    pub(crate) payload: Bytes,
+}
+
+/// Everything else.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Send {
+        to: ConnectionId,
+        event: Event,
+    },
+    Close {
+        connection: ConnectionId,
+        detail: String,
+    },
+    Adopt(Box<Adopted>),
+    Complete(Completion),
+    /// A connection that went on as plain HTTP is done.
+    HttpDone,
+    Drain,
+    Stop,
+}
+
+impl Inbox {
+    /// Puts an event in for ordering; gives it back if the box is full.
+    pub(crate) fn publish(&self, publish: Publish, bytes_max: usize) -> Result<(), Publish> {
+        let mut queues = self.lock();
+        if queues.event_bytes >= bytes_max {
+            return Err(publish);
+        }
+        queues.event_bytes += publish.event.frame.len();
+        queues.publishes.push(publish);
+        drop(queues);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Puts in events that have been ordered. Their owner shard looks at
+    /// [`is_full`](Inbox::is_full) first, so that a slow shard slows publishers down and loses
+    /// nothing.
+    pub(crate) fn deliver(&self, deliveries: &[Publish]) {
+        let mut queues = self.lock();
+        queues.event_bytes += deliveries.iter().map(|d| d.event.frame.len()).sum::<usize>();
+        queues.deliveries.extend_from_slice(deliveries);
+        drop(queues);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
+        self.lock().event_bytes >= bytes_max
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        self.lock().orders.push(order);
+        self.wake.notify_one();
+    }
+
+    /// Sends to one connection; gives the event back if the box is full.
+    pub(crate) fn send(
+        &self,
+        to: ConnectionId,
+        event: Event,
+        bytes_max: usize,
+    ) -> Result<(), Event> {
+        let mut queues = self.lock();
+        if queues.event_bytes >= bytes_max {
+            return Err(event);
+        }
+        queues.event_bytes += event.frame.len();
+        queues.orders.push(Order::Send { to, event });
+        drop(queues);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Empties the box. With `hold_publishes` what still has to be ordered stays.
+    pub(crate) fn take(&self, publishes: Publishes) -> Queues {
+        let mut queues = self.lock();
+        let mut taken = mem::take(&mut *queues);
+        if publishes == Publishes::Hold {
+            queues.publishes = mem::take(&mut taken.publishes);
+            queues.event_bytes = queues.publishes.iter().map(|p| p.event.frame.len()).sum();
+        }
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        // Pushing and taking leave the queues whole, so a poisoned lock guards nothing broken.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a shard can take on events that it has to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publishes {
+    Take,
+    /// Another shard's box is full.
+    Hold,
+}

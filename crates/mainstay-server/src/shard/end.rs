@@ -1,0 +1,39 @@
+//! A socket is dropped, and it is said why.
+
+use std::time::Instant;
+
+use mainstay_wire::End;
+
+use super::Shard;
+use super::peer::{Peer, Stage};
+
+impl Shard {
+    /// Drops a socket: everything that belonged to it is released, and its end is counted and
+    /// logged.
+    pub(super) fn end(&mut self, now: Instant, peer: Box<Peer>, end: End) {
+        let slot = peer.id.slot();
+        self.peers.try_remove(slot);
+        let mut received_count = 0;
+        match &peer.stage {
+            Stage::Opening(_) => self.opening_count -= 1,
+            Stage::Open(open) => {
+                self.channels.remove(slot);
+                received_count = open.received_count;
+            }
+            Stage::Refused { .. } if peer.permit.is_none() => self.refused_count -= 1,
+            Stage::Refused { .. } => {}
+        }
+        self.shared.stats.count_end(end.reason);
+        let lasted = now.saturating_duration_since(peer.since);
+        tracing::info!(
+            connection = %peer.id,
+            peer = %peer.address,
+            reason = end.reason.word(),
+            code = end.code,
+            detail = end.detail.as_str(),
+            lasted_ms = lasted.as_millis() as u64,
+            received = received_count,
+            "ended"
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! A shard: one thread that owns some of the connections outright.
+//!
+//! [`Shard::run`] is the loop. Each turn takes what has come (readiness, orders, deadlines), reads,
+//! lets handlers answer into outboxes, and then flushes every outbox that something was put into,
+//! once. The stages of a socket have a file each, in the order in which it goes through them:
+//! `accept` → `open` → `read` → `command` → `write` → `end`; `fanout` and `drain` come in from the
+//! side.
+
+mod accept;
+mod command;
+mod drain;
+mod end;
+mod fanout;
+mod open;
+mod peer;
+mod read;
+mod timers;
+mod write;
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mainstay_wire::deflate::{Deflater, Inflater};
+use mainstay_wire::{End, EndReason};
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Registry, Token};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use slab::Slab;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Sleep;
+
+use crate::admission::Admission;
+use crate::http::HttpService;
+use crate::inbox::{Inbox, Order, Publishes};
+use crate::stats::Stats;
+use crate::{Config, ConnectionId, Hub, Router};
+
+pub(crate) use command::Completion;
+pub(crate) use open::{Adopted, Endpoint, EndpointRefusal};
+pub(crate) use peer::Wishes;
+
+use drain::Drain;
+use peer::{Peer, Stage};
+use timers::Timers;
+
+/// What all shards of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) router: Router,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) http: HttpService,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) inboxes: Arc<[Inbox]>,
+    pub(crate) hub: Hub,
+}
+
+/// One thread's share of the server.
+pub(crate) struct Shard {
+    index: usize,
+    shared: Arc<Shared>,
+    limits: Arc<mainstay_wire::Limits>,
+    timing: Arc<mainstay_wire::Timing>,
+
+    poll: AsyncFd<Poll>,
+    registry: Registry,
+    events: Events,
+    listeners: Vec<Listener>,
+    /// Set while the system has no file descriptors left.
+    accept_again_at: Option<Instant>,
+    is_accept_failing: bool,
+
+    peers: Slab<Option<Box<Peer>>>,
+    accepted_count: u32,
+    /// Handshakes under way, the oldest first; some may be over already.
+    opening: VecDeque<ConnectionId>,
+    opening_count: usize,
+    refused_count: usize,
+    http_count: usize,
+
+    channels: mainstay_hub::Hub,
+    timers: Timers,
+    /// The one timer that the runtime knows of, and for when.
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Option<Instant>,
+    drain: Option<Drain>,
+    is_stopped: bool,
+
+    /// Peers with something to read, and with something to write.
+    ready: VecDeque<usize>,
+    dirty: VecDeque<usize>,
+    /// Whether the last poll may have left events behind.
+    has_more_events: bool,
+
+    scratch: Box<[u8]>,
+    spare_buffers: Vec<Vec<u8>>,
+    json: Vec<u8>,
+    inflater: Inflater,
+    deflater: Deflater,
+    rng: ChaCha12Rng,
+}
+
+struct Listener {
+    socket: TcpListener,
+    is_ready: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Must be called inside the runtime of the shard's own thread.
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        listeners: Vec<std::net::TcpListener>,
+        seed: [u8; 32],
+    ) -> io::Result<Shard> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let mut sockets = Vec::new();
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let mut socket = TcpListener::from_std(listener);
+            registry.register(&mut socket, listener_token(number), Interest::READABLE)?;
+            sockets.push(Listener { socket, is_ready: true });
+        }
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for sources that may close their descriptor while \
+                      they are registered; a Poll owns its own for life"
+        )]
+        let poll = AsyncFd::new(poll)?;
+        Ok(Shard {
+            index,
+            limits: Arc::new(shared.config.limits.clone()),
+            timing: Arc::new(shared.config.timing.clone()),
+            shared,
+            poll,
+            registry,
+            events: Events::with_capacity(EVENT_COUNT_MAX),
+            listeners: sockets,
+            accept_again_at: None,
+            is_accept_failing: false,
+            peers: Slab::new(),
+            accepted_count: 0,
+            opening: VecDeque::new(),
+            opening_count: 0,
+            refused_count: 0,
+            http_count: 0,
+            channels: mainstay_hub::Hub::default(),
+            timers: Timers::default(),
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm_at: None,
+            drain: None,
+            is_stopped: false,
+            ready: VecDeque::new(),
+            dirty: VecDeque::new(),
+            has_more_events: true,
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            spare_buffers: Vec::new(),
+            json: Vec::new(),
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
+            rng: ChaCha12Rng::from_seed(seed),
+        })
+    }
+
+    /// Turns until the shard is told to stop, or has drained.
+    pub(crate) async fn run(mut self) {
+        while !self.is_done() {
+            self.wait().await;
+            let now = Instant::now();
+            self.take_events();
+            self.accept_ready(now);
+            self.take_inbox(now);
+            self.fire_timers(now);
+            self.read_ready(now);
+            self.flush_dirty(now);
+            watch_turn(now);
+        }
+        self.drop_all();
+    }
+
+    /// Waits for whatever comes first: readiness, an order, a deadline. With work left over it only
+    /// lets the handlers and HTTP connections of this thread have their turn.
+    async fn wait(&mut self) {
+        if self.has_work() {
+            tokio::task::yield_now().await;
+            return;
+        }
+        self.set_alarm();
+        let inbox = &self.shared.inboxes[self.index];
+        tokio::select! {
+            biased;
+            () = inbox.wake.notified() => {}
+            ready = self.poll.readable() => {
+                // The inner poll is emptied right after this, so the outer one reports it anew.
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                self.has_more_events = true;
+            }
+            () = self.alarm.as_mut(), if self.alarm_at.is_some() => self.alarm_at = None,
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let can_accept = self.accept_again_at.is_none();
+        !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || (can_accept && self.listeners.iter().any(|listener| listener.is_ready))
+    }
+
+    fn set_alarm(&mut self) {
+        let drain = self.drain.as_ref().map(Drain::next_timeout);
+        let next = [self.timers.next(), self.accept_again_at, drain].into_iter().flatten().min();
+        if self.alarm_at != next {
+            self.alarm_at = next;
+            if let Some(at) = next {
+                self.alarm.as_mut().reset(at.into());
+            }
+        }
+    }
+
+    /// Notes which sockets have become ready.
+    fn take_events(&mut self) {
+        // Under load the loop does not wait, and looks here every turn all the same.
+        let is_busy = !self.ready.is_empty() || !self.dirty.is_empty();
+        if !self.has_more_events && !is_busy {
+            return;
+        }
+        let Ok(()) = self.poll.get_mut().poll(&mut self.events, Some(Duration::ZERO)) else {
+            return;
+        };
+        let mut count = 0;
+        for event in &self.events {
+            count += 1;
+            let Token(slot) = event.token();
+            if let Some(listener) = listener_number(slot) {
+                if let Some(listener) = self.listeners.get_mut(listener) {
+                    listener.is_ready = true;
+                }
+                continue;
+            }
+            let Some(Some(peer)) = self.peers.get_mut(slot) else { continue };
+            peer.is_read_closed |= event.is_read_closed() || event.is_error();
+            if event.is_readable() || peer.is_read_closed {
+                peer.is_readable = true;
+                if !peer.is_in_ready {
+                    peer.is_in_ready = true;
+                    self.ready.push_back(slot);
+                }
+            }
+            if event.is_writable() || event.is_error() || event.is_write_closed() {
+                peer.is_writable = true;
+                if !peer.is_in_dirty && peer.has_unsent() {
+                    peer.is_in_dirty = true;
+                    self.dirty.push_back(slot);
+                }
+            }
+        }
+        self.has_more_events = count == EVENT_COUNT_MAX;
+    }
+
+    fn take_inbox(&mut self, now: Instant) {
+        let shared = self.shared.clone();
+        let bytes_max = shared.config.hub_bytes_max;
+        let others_are_full = shared
+            .inboxes
+            .iter()
+            .enumerate()
+            .any(|(index, inbox)| index != self.index && inbox.is_full(bytes_max));
+        let publishes = if others_are_full { Publishes::Hold } else { Publishes::Take };
+        let Some(inbox) = shared.inboxes.get(self.index) else { return };
+        let mut taken = inbox.take(publishes);
+        if !taken.publishes.is_empty() {
+            for (index, other) in shared.inboxes.iter().enumerate() {
+                if index != self.index {
+                    other.deliver(&taken.publishes);
+                }
+            }
+            taken.deliveries.append(&mut taken.publishes);
+        }
+        self.deliver(now, taken.deliveries);
+        for order in taken.orders {
+            self.follow(now, order);
+        }
+    }
+
+    fn follow(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Send { to, event } => self.send_event(now, to, event),
+            Order::Close { connection, detail } => self.close_connection(now, connection, &detail),
+            Order::Adopt(adopted) => self.adopt(now, *adopted),
+            Order::Complete(completion) => self.complete(now, completion),
+            Order::HttpDone => self.http_count -= 1,
+            Order::Drain => self.begin_drain(now),
+            Order::Stop => self.is_stopped = true,
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            let Some(mut peer) = self.take_peer(id) else { continue };
+            if peer.armed_at == Some(at) {
+                peer.armed_at = None;
+                self.handle_timeout(now, &mut peer);
+            }
+            self.settle(now, peer);
+        }
+        if self.accept_again_at.is_some_and(|at| now >= at) {
+            self.accept_again_at = None;
+        }
+        self.go_on_draining(now);
+    }
+
+    /// Takes a peer out of the table, so that it and the shard can be changed together.
+    /// [`settle`](Shard::settle) puts it back.
+    fn take_peer(&mut self, id: ConnectionId) -> Option<Box<Peer>> {
+        let place = self.peers.get_mut(id.slot())?;
+        if place.as_ref()?.id != id {
+            return None;
+        }
+        place.take()
+    }
+
+    fn take_slot(&mut self, slot: usize) -> Option<Box<Peer>> {
+        self.peers.get_mut(slot)?.take()
+    }
+
+    /// Puts a peer back after a change: has it flushed if it has something to write, read again if
+    /// a pause is over, woken when it is due, or dropped if it has ended.
+    fn settle(&mut self, now: Instant, mut peer: Box<Peer>) {
+        let slot = peer.id.slot();
+        if peer.has_unsent() && peer.is_writable {
+            if !peer.is_in_dirty {
+                peer.is_in_dirty = true;
+                self.dirty.push_back(slot);
+            }
+        } else if let Some(end) = peer.take_end() {
+            return self.end(now, peer, end);
+        }
+        self.reclaim_buffer(&mut peer);
+        self.resume_reading(&mut peer);
+        if let Some(at) = self.next_timeout(&peer)
+            && peer.armed_at.is_none_or(|armed_at| at < armed_at)
+        {
+            peer.armed_at = Some(at);
+            self.timers.arm(at, peer.id);
+        }
+        if let Some(place) = self.peers.get_mut(slot) {
+            *place = Some(peer);
+        }
+    }
+
+    fn next_timeout(&self, peer: &Peer) -> Option<Instant> {
+        match &peer.stage {
+            Stage::Opening(_) => Some(peer.since + self.shared.config.handshake_timeout),
+            Stage::Open(open) => open.connection.next_timeout(),
+            Stage::Refused { deadline } => Some(*deadline),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, peer: &mut Peer) {
+        match &mut peer.stage {
+            Stage::Opening(_) => {
+                if now >= peer.since + self.shared.config.handshake_timeout {
+                    let detail = "the request was not complete in time";
+                    peer.finish(End::new(EndReason::HandshakeTimeout, detail));
+                }
+            }
+            Stage::Open(open) => open.connection.handle_timeout(now),
+            Stage::Refused { deadline } => peer.is_finished |= now >= *deadline,
+        }
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
+    }
+}
+
+/// A turn that takes long keeps every connection of the shard waiting, and only a handler can do
+/// that.
+fn watch_turn(began: Instant) {
+    let took = began.elapsed();
+    if took >= TURN_WARN_DURATION {
+        tracing::warn!(
+            took_ms = took.as_millis() as u64,
+            "a handler held its thread; register it with blocking_handler"
+        );
+    }
+}
+
+/// Tokens of listeners count down from the top, those of peers up from 0.
+fn listener_token(number: usize) -> Token {
+    Token(usize::MAX - 1 - number)
+}
+
+fn listener_number(token: usize) -> Option<usize> {
+    let number = (usize::MAX - 1).checked_sub(token)?;
+    (number < LISTENER_COUNT_MAX).then_some(number)
+}
+
+/// Listening sockets of one shard; a name resolves to a few addresses at most.
+pub(crate) const LISTENER_COUNT_MAX: usize = 64;
+/// Events taken from the kernel at once.
+const EVENT_COUNT_MAX: usize = 1024;
+/// Bytes read at once. Large enough to take a burst in one call, small enough for the cache.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Long enough for a full fan-out, too long for anything else.
+const TURN_WARN_DURATION: Duration = Duration::from_millis(500);

@@ -1,0 +1,13 @@
+//! The server over real sockets, with peers that nobody here wrote (tungstenite) and peers that do
+//! what no decent library lets one do (raw bytes).
+
+mod support;
+
+mod attacks;
+mod commands;
+mod drain;
+mod eof_causes;
+mod files;
+mod handshake;
+mod hub;
+mod mounted;
