@@ -33,7 +33,7 @@ mod utf8;
 pub mod deflate;
 
 mod outbox;
-pub use outbox::{Outbox, SLICE_COUNT_MAX};
+pub use outbox::{Outbox, PONG_COUNT_MAX, SLICE_COUNT_MAX};
 
 mod connection;
 pub use connection::{Connection, Disposition, Role};

@@ -11,9 +11,10 @@ use crate::frame::{Compression, Opcode, encode_frame};
 /// Encoded frames in the order in which they go out.
 ///
 /// A frame of this connection's own is appended to a growing tail, so that many small replies leave
-/// in one write; a frame shared with other connections is queued by reference. The newest pong
-/// passes everything that has not begun to be written, and replaces an older one that still waits:
-/// a peer that pings without reading cannot make the outbox grow (RFC 6455 §5.5.3 allows it).
+/// in one write; a frame shared with other connections is queued by reference. Pongs pass
+/// everything that has not begun to be written. Only [`PONG_COUNT_MAX`] of them wait, then the newest
+/// replaces the one before it: a peer that pings without reading cannot make the outbox grow
+/// (RFC 6455 §5.5.3 allows it).
 #[derive(Debug, Default)]
 pub struct Outbox {
     queue: VecDeque<Chunk>,
@@ -22,8 +23,9 @@ pub struct Outbox {
     written: usize,
     /// Bytes of all that waits.
     bytes: usize,
-    /// Where in the queue a pong waits whole: first, or behind the one chunk that is partly written.
-    pong_index: Option<usize>,
+    /// Pongs that wait whole, one after the other: at the front of the queue, or behind the one
+    /// chunk that is partly written.
+    pong_count: usize,
 }
 
 #[derive(Debug)]
@@ -72,31 +74,32 @@ impl Outbox {
         self.bytes += self.tail.len() - before;
     }
 
-    /// Queues a pong before everything that has not begun to be written, in place of a pong that
-    /// still waits.
+    /// Queues a pong before everything that has not begun to be written, pongs apart. Past
+    /// [`PONG_COUNT_MAX`] it takes the place of the newest that still waits.
     pub fn push_pong(&mut self, mask: Option<[u8; 4]>, payload: &[u8]) {
         let mut pong = Vec::with_capacity(payload.len() + 6);
         encode_frame(Opcode::Pong, Compression::Plain, mask, payload, &mut pong);
         self.bytes += pong.len();
-        if let Some(older) = self.pong_index.and_then(|index| self.queue.get_mut(index)) {
-            self.bytes -= older.bytes().len();
-            *older = Chunk::Owned(pong);
-            return;
-        }
         // A chunk that is partly on the wire must be finished first.
-        let index = usize::from(self.written > 0);
-        if index == 1 && self.queue.is_empty() {
+        let first = usize::from(self.written > 0);
+        if first == 1 && self.queue.is_empty() {
             self.close_tail();
         }
-        self.queue.insert(index, Chunk::Owned(pong));
-        self.pong_index = Some(index);
+        let next = first + self.pong_count;
+        if self.pong_count < PONG_COUNT_MAX {
+            self.queue.insert(next, Chunk::Owned(pong));
+            self.pong_count += 1;
+        } else if let Some(newest) = self.queue.get_mut(next - 1) {
+            self.bytes -= newest.bytes().len();
+            *newest = Chunk::Owned(pong);
+        }
     }
 
     /// Forgets everything that has not begun to be written, to make room for a last Close frame.
     pub fn clear_unsent(&mut self) {
         self.close_tail();
         self.queue.truncate(usize::from(self.written > 0));
-        self.pong_index = None;
+        self.pong_count = 0;
         self.bytes = self.queue.front().map_or(0, |chunk| chunk.bytes().len() - self.written);
     }
 
@@ -120,19 +123,21 @@ impl Outbox {
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.bytes, "no more can be written than waits");
         self.bytes -= count;
+        // Whether the first chunk is one of the pongs that wait whole.
+        let mut front_is_pong = self.pong_count > 0 && self.written == 0;
         self.written += count;
         while let Some(front) = self.queue.front() {
+            if front_is_pong && self.written > 0 {
+                // It has begun to be written and can no longer be replaced.
+                self.pong_count -= 1;
+            }
             let length = front.bytes().len();
             if self.written < length {
                 break;
             }
             self.written -= length;
             self.queue.pop_front();
-            self.pong_index = self.pong_index.and_then(|index| index.checked_sub(1));
-        }
-        if self.pong_index == Some(0) && self.written > 0 {
-            // It has begun to be written and can no longer be replaced.
-            self.pong_index = None;
+            front_is_pong = self.pong_count > 0;
         }
         // A connection that is never quite drained must not keep what it has long written.
         if self.queue.is_empty() && (self.bytes == 0 || self.written >= WRITTEN_BYTES_MAX) {
@@ -169,6 +174,9 @@ impl Outbox {
 
 /// Slices of one vectored write.
 pub const SLICE_COUNT_MAX: usize = 64;
+/// Pongs that wait at once: more than an honest burst of pings, which conformance suites send and
+/// expect to see answered one by one, and less than two kilobytes.
+pub const PONG_COUNT_MAX: usize = 16;
 /// Written bytes that may stay at the front of the tail: moving the rest costs a copy.
 const WRITTEN_BYTES_MAX: usize = 64 * 1024;
 
@@ -217,22 +225,52 @@ mod tests {
         outbox.push_shared(text("third").into());
         outbox.push_pong(None, b"1");
         outbox.push_pong(None, b"2");
+        // "second" was joined to what has begun.
         let mut expected = text("first")[3..].to_vec();
         expected.extend(text("second"));
-        expected.extend([0x8a, 1, b'2']);
+        expected.extend([0x8a, 1, b'1', 0x8a, 1, b'2']);
         expected.extend(text("third"));
         assert_eq!(write(&mut outbox, 100), expected);
     }
 
     #[test]
-    fn a_million_pings_leave_one_pong() {
+    fn a_million_pings_leave_a_few_pongs_of_which_the_last_is_the_newest() {
         let mut outbox = Outbox::default();
         push_text(&mut outbox, "stuck");
         write(&mut outbox, 1);
         for count in 0..1_000_000u32 {
             outbox.push_pong(None, &count.to_be_bytes());
         }
-        assert_eq!(outbox.bytes(), text("stuck").len() - 1 + 6);
+        assert_eq!(outbox.bytes(), text("stuck").len() - 1 + 6 * PONG_COUNT_MAX);
+        assert!(write(&mut outbox, 1000).ends_with(&999_999u32.to_be_bytes()));
+        assert_eq!(outbox.pong_count, 0);
+    }
+
+    #[test]
+    fn pongs_leave_in_order_however_they_are_cut() {
+        for size in 1..20 {
+            let mut outbox = Outbox::default();
+            let mut sent = Vec::new();
+            for count in 0..40u8 {
+                push_text(&mut outbox, "data");
+                outbox.push_pong(None, &[count]);
+                sent.extend(write(&mut outbox, size));
+            }
+            while !outbox.is_empty() {
+                sent.extend(write(&mut outbox, size));
+            }
+            let mut last = None;
+            let mut rest = sent.as_slice();
+            while let Some(head) = rest.first_chunk::<2>() {
+                let (frame, after) = rest.split_at(2 + usize::from(head[1]));
+                rest = after;
+                if frame[0] == 0x8a {
+                    assert!(last < Some(frame[2]), "{last:?} before {}", frame[2]);
+                    last = Some(frame[2]);
+                }
+            }
+            assert_eq!(last, Some(39), "the newest ping is answered");
+        }
     }
 
     #[test]
