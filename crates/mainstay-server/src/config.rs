@@ -27,8 +27,8 @@ pub struct Config {
     /// Which browser pages may connect.
     pub origins: OriginPolicy,
 
-    /// Connections in all. Default 50,000: what two file descriptors' worth of limit allows on a
-    /// usual machine. Past it a client is answered 503.
+    /// Connections in all. Default 10,000: what the usual limits on open files allow, and a few
+    /// megabytes of memory. Past it a client is answered 503.
     pub connection_count_max: usize,
     /// Connections from one IPv4 address or one IPv6 /64. Default 1,000: one broken client or one
     /// attacker must not take all places. Past it a client is answered 429.
@@ -84,7 +84,7 @@ impl Default for Config {
             shard_count: None,
             compression: DeflateOffer::Off,
             origins: OriginPolicy::SameOrigin,
-            connection_count_max: 50_000,
+            connection_count_max: 10_000,
             connection_count_per_address_max: 1_000,
             handshake_timeout: Duration::from_secs(5),
             handshake_pending_max: 1_024,

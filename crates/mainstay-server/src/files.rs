@@ -20,9 +20,11 @@ use tower_http::services::fs::{Backend, File};
 
 use crate::http::{Body, BoxError};
 
-/// Serves the folder `www`; a built-in page where it does not exist.
+/// Serves the folder `www`; a built-in page where it does not exist, which tries the WebSocket
+/// endpoint at `endpoint_path`.
 pub(crate) fn serve_folder<B>(
     www: PathBuf,
+    endpoint_path: &str,
 ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
 + Clone
 + Send
@@ -32,8 +34,9 @@ where
     B: Send + 'static,
 {
     let files = ServeDir::with_backend("", Folder { root: www.clone() });
+    let welcome = Bytes::from(welcome_page(endpoint_path));
     service_fn(move |request: Request<B>| {
-        let (files, www) = (files.clone(), www.clone());
+        let (files, www, welcome) = (files.clone(), www.clone(), welcome.clone());
         async move {
             let is_home = request.uri().path() == "/";
             let request = request.map(|_| Full::<Bytes>::default());
@@ -44,7 +47,12 @@ where
             };
             if answer.status() == StatusCode::NOT_FOUND {
                 let is_missing = is_home && tokio::fs::metadata(&www).await.is_err();
-                answer = if is_missing { welcome() } else { not_found() };
+                answer = if is_missing {
+                    page(StatusCode::OK, "text/html; charset=utf-8", welcome)
+                } else {
+                    let text = Bytes::from_static(b"There is no such file here.\n");
+                    page(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text)
+                };
             }
             // RFC 9110 leaves types to us; a browser must not guess others.
             let nosniff = HeaderValue::from_static("nosniff");
@@ -153,16 +161,15 @@ impl AsyncSeek for OpenFile {
     }
 }
 
-fn welcome() -> Response<Body> {
-    page(StatusCode::OK, "text/html; charset=utf-8", include_str!("welcome.html"))
+fn welcome_page(endpoint_path: &str) -> String {
+    let escape = |text: &str, (character, entity): (char, &str)| text.replace(character, entity);
+    let entities = [('&', "&amp;"), ('<', "&lt;"), ('"', "&quot;")];
+    let path = entities.into_iter().fold(endpoint_path.to_owned(), |path, one| escape(&path, one));
+    include_str!("welcome.html").replace("{{path}}", &path)
 }
 
-fn not_found() -> Response<Body> {
-    page(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "There is no such file here.\n")
-}
-
-fn page(status: StatusCode, kind: &'static str, text: &'static str) -> Response<Body> {
-    let body = Full::from(text).map_err(|never| match never {}).boxed_unsync();
+fn page(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Body> {
+    let body = Full::new(text).map_err(|never| match never {}).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

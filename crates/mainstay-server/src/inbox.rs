@@ -81,7 +81,7 @@ impl Inbox {
 
     /// Puts in events that have been ordered. Their owner shard looks at
     /// [`is_full`](Inbox::is_full) first, so that a slow shard slows publishers down and loses
-    /// nothing.
+    /// nothing. Deliveries are never put back, so two shards cannot wait for each other.
     pub(crate) fn deliver(&self, deliveries: &[Publish]) {
         let mut queues = self.lock();
         queues.event_bytes += deliveries.iter().map(|d| d.event.frame.len()).sum::<usize>();
@@ -117,15 +117,17 @@ impl Inbox {
         Ok(())
     }
 
-    /// Empties the box. With `hold_publishes` what still has to be ordered stays.
-    pub(crate) fn take(&self, publishes: Publishes) -> Queues {
+    /// Empties the box.
+    pub(crate) fn take(&self) -> Queues {
+        mem::take(&mut *self.lock())
+    }
+
+    /// Puts back what cannot be passed on yet, before what came meanwhile.
+    pub(crate) fn put_back(&self, mut publishes: Vec<Publish>) {
         let mut queues = self.lock();
-        let mut taken = mem::take(&mut *queues);
-        if publishes == Publishes::Hold {
-            queues.publishes = mem::take(&mut taken.publishes);
-            queues.event_bytes = queues.publishes.iter().map(|p| p.event.frame.len()).sum();
-        }
-        taken
+        queues.event_bytes += publishes.iter().map(|p| p.event.frame.len()).sum::<usize>();
+        publishes.append(&mut queues.publishes);
+        queues.publishes = publishes;
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -134,10 +136,29 @@ impl Inbox {
     }
 }
 
-/// Whether a shard can take on events that it has to pass on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Publishes {
-    Take,
-    /// Another shard's box is full.
-    Hold,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(text: &'static str) -> Publish {
+        let frame = Bytes::from(text);
+        let event = Event { frame: frame.clone(), opcode: Opcode::Text, payload: frame };
+        Publish { channel: None, event }
+    }
+
+    fn frames(publishes: &[Publish]) -> Vec<&[u8]> {
+        publishes.iter().map(|publish| publish.event.frame.as_ref()).collect()
+    }
+
+    #[test]
+    fn what_is_put_back_keeps_its_place_and_its_weight() {
+        let inbox = Inbox::default();
+        inbox.publish(publish("one"), 100).expect("room");
+        let taken = inbox.take();
+        assert!(!inbox.is_full(1), "an empty box weighs nothing");
+        inbox.publish(publish("two"), 100).expect("room");
+        inbox.put_back(taken.publishes);
+        assert!(inbox.is_full(6) && !inbox.is_full(7));
+        assert_eq!(frames(&inbox.take().publishes), [b"one", b"two"]);
+    }
 }

@@ -35,7 +35,7 @@ mod hub;
 pub use hub::{ConnectionId, Hub, HubError};
 
 mod stats;
-pub use stats::{Stats, StatsSnapshot};
+pub use stats::StatsSnapshot;
 
 mod listen;
 

@@ -20,8 +20,9 @@ use crate::http::{BoxError, HttpService};
 use crate::hub::SHARD_COUNT_MAX;
 use crate::inbox::{Inbox, Order};
 use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared};
+use crate::stats::Stats;
 use crate::upgrade::Upgrader;
-use crate::{Config, Hub, Router, Stats, StatsSnapshot, files, listen};
+use crate::{Config, Hub, Router, StatsSnapshot, files, listen};
 
 /// A running server. Dropping it ends every connection at once; [`drain`](Server::drain) lets them
 /// go in an orderly way.
@@ -29,7 +30,6 @@ use crate::{Config, Hub, Router, Stats, StatsSnapshot, files, listen};
 pub struct Server {
     addresses: Vec<SocketAddr>,
     hub: Hub,
-    stats: Arc<Stats>,
     shared: Arc<Shared>,
     /// How many shards still run, and whether one of them failed.
     running: watch::Receiver<Running>,
@@ -80,7 +80,7 @@ impl Server {
 
     /// The counters now.
     pub fn stats(&self) -> StatsSnapshot {
-        self.stats.snapshot()
+        Stats::sum(&self.shared.stats)
     }
 
     /// How many connections there are at this moment, handshakes and HTTP included.
@@ -197,8 +197,8 @@ impl Builder {
         let addresses = addresses_of(&listeners)?;
         let shared = Arc::new(share(config, router, http, shard_count));
         let running = start_shards(&shared, listeners)?;
-        let (hub, stats) = (shared.hub.clone(), shared.stats.clone());
-        Ok(Server { addresses, hub, stats, shared, running })
+        let hub = shared.hub.clone();
+        Ok(Server { addresses, hub, shared, running })
     }
 }
 
@@ -229,7 +229,7 @@ fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: u
     let http = match http {
         Some(make) => make(&config),
         None => HttpService::new(
-            files::serve_folder(config.www.clone()),
+            files::serve_folder(config.www.clone(), &config.path),
             config.timing.write_stall_timeout,
         ),
     };
@@ -246,7 +246,7 @@ fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: u
     let admission =
         Admission::new(config.connection_count_max, config.connection_count_per_address_max);
     let hub = Hub::new(inboxes.clone(), config.hub_bytes_max);
-    let stats = Arc::default();
+    let stats = (0..shard_count).map(|_| Stats::default()).collect();
     Shared { config, router, endpoint, http, stats, admission, inboxes, hub }
 }
 

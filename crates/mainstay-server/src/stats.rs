@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_wire::EndReason;
 
-/// What has happened since the server started. Any thread may read it at any time.
+/// What has happened on one shard since the server started. Any thread may read it at any time.
 #[derive(Debug)]
-pub struct Stats {
+#[repr(align(128))] // Two cache lines, which processors fetch together: shards share none.
+pub(crate) struct Stats {
     accepted: AtomicU64,
     opened: AtomicU64,
     commands: AtomicU64,
@@ -58,18 +59,27 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// The counters now.
-    pub fn snapshot(&self) -> StatsSnapshot {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counts = EndReason::ALL.iter().copied().zip(self.ends.iter().map(read));
+    /// The counters of all shards now.
+    pub(crate) fn sum(shards: &[Stats]) -> StatsSnapshot {
+        let sum = |counter: fn(&Stats) -> &AtomicU64| {
+            shards.iter().map(|stats| counter(stats).load(Ordering::Relaxed)).sum()
+        };
+        let ends_for = |index: usize| {
+            let counters = shards.iter().filter_map(|stats| stats.ends.get(index));
+            counters.map(|counter| counter.load(Ordering::Relaxed)).sum()
+        };
+        let ends = EndReason::ALL.iter().enumerate();
         StatsSnapshot {
-            accepted: read(&self.accepted),
-            opened: read(&self.opened),
-            commands: read(&self.commands),
-            events_delivered: read(&self.events_delivered),
-            handler_panics: read(&self.handler_panics),
-            handler_timeouts: read(&self.handler_timeouts),
-            ends: counts.filter(|(_, count)| *count > 0).collect(),
+            accepted: sum(|stats| &stats.accepted),
+            opened: sum(|stats| &stats.opened),
+            commands: sum(|stats| &stats.commands),
+            events_delivered: sum(|stats| &stats.events_delivered),
+            handler_panics: sum(|stats| &stats.handler_panics),
+            handler_timeouts: sum(|stats| &stats.handler_timeouts),
+            ends: ends
+                .map(|(index, reason)| (*reason, ends_for(index)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
         }
     }
 

@@ -44,7 +44,7 @@ impl Shard {
     }
 
     fn admit(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
-        self.shared.stats.count_accepted();
+        self.stats().count_accepted();
         match self.shared.admission.admit(address.ip()) {
             Ok(permit) => self.add_opening(now, stream, address, permit),
             Err(full) => self.turn_away(now, stream, address, full),
@@ -106,7 +106,7 @@ impl Shard {
         };
         let end = End::new(EndReason::OverCapacity, detail);
         if self.refused_count >= REFUSED_COUNT_MAX {
-            self.shared.stats.count_end(end.reason);
+            self.stats().count_end(end.reason);
             return;
         }
         let stage = Stage::Refused { deadline: now + REFUSED_LINGER };
@@ -153,6 +153,7 @@ impl Shard {
             is_in_ready: true,
             is_in_dirty: false,
             armed_at: None,
+            write_error: None,
             end: None,
             is_finished: false,
             stage,

@@ -71,7 +71,7 @@ impl Shard {
                 return self.reply(open, opcode, malformed.request_id, "", Err(&text));
             }
         };
-        self.shared.stats.count_command();
+        self.stats().count_command();
         let request_id = message.request_id;
         let command = message.command.into_owned();
         let request = Request {
@@ -193,11 +193,11 @@ impl Shard {
                 None => tracing::debug!(%connection, command, %error, "a handler refused"),
             },
             HandlerEnd::Panicked(panic) => {
-                self.shared.stats.count_handler_panic();
+                self.stats().count_handler_panic();
                 tracing::error!(%connection, command, panic = panic.as_str(), "a handler panicked");
             }
             HandlerEnd::TimedOut => {
-                self.shared.stats.count_handler_timeout();
+                self.stats().count_handler_timeout();
                 tracing::warn!(%connection, command, "a handler took too long");
             }
         }

@@ -23,7 +23,7 @@ impl Shard {
             Stage::Refused { .. } if peer.permit.is_none() => self.refused_count -= 1,
             Stage::Refused { .. } => {}
         }
-        self.shared.stats.count_end(end.reason);
+        self.stats().count_end(end.reason);
         let lasted = now.saturating_duration_since(peer.since);
         tracing::info!(
             connection = %peer.id,

@@ -45,7 +45,7 @@ impl Shard {
                 self.dirty.push_back(slot);
             }
         }
-        self.shared.stats.count_events_delivered(count);
+        self.stats().count_events_delivered(count);
     }
 
     /// Sends an event to one connection, if it still is there.
@@ -54,7 +54,7 @@ impl Shard {
         if let Stage::Open(open) = &mut peer.stage {
             let run = [Publish { channel: None, event }];
             RunFrames::new(&run).send(now, open, &mut self.deflater);
-            self.shared.stats.count_events_delivered(1);
+            self.stats().count_events_delivered(1);
         }
         self.settle(now, peer);
     }

@@ -19,6 +19,7 @@ mod write;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ use tokio::time::Sleep;
 
 use crate::admission::Admission;
 use crate::http::HttpService;
-use crate::inbox::{Inbox, Order, Publishes};
+use crate::inbox::{Inbox, Order};
 use crate::stats::Stats;
 use crate::{Config, ConnectionId, Hub, Router};
 
@@ -53,7 +54,8 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) endpoint: Endpoint,
     pub(crate) http: HttpService,
-    pub(crate) stats: Arc<Stats>,
+    /// One for each shard, so that counting costs no traffic between cores.
+    pub(crate) stats: Arc<[Stats]>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Arc<[Inbox]>,
     pub(crate) hub: Hub,
@@ -89,6 +91,8 @@ pub(crate) struct Shard {
     alarm_at: Option<Instant>,
     drain: Option<Drain>,
     is_stopped: bool,
+    /// Whether events wait in the inbox because another shard lags behind.
+    publishing_is_held: bool,
 
     /// Peers with something to read, and with something to write.
     ready: VecDeque<usize>,
@@ -160,6 +164,7 @@ impl Shard {
             alarm_at: None,
             drain: None,
             is_stopped: false,
+            publishing_is_held: false,
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             has_more_events: true,
@@ -180,8 +185,9 @@ impl Shard {
             self.take_events();
             self.accept_ready(now);
             self.take_inbox(now);
-            self.fire_timers(now);
             self.read_ready(now);
+            // Only now: a process that was stopped past a deadline has read what came meanwhile.
+            self.fire_timers(now);
             self.flush_dirty(now);
             watch_turn(now);
         }
@@ -220,7 +226,9 @@ impl Shard {
 
     fn set_alarm(&mut self) {
         let drain = self.drain.as_ref().map(Drain::next_timeout);
-        let next = [self.timers.next(), self.accept_again_at, drain].into_iter().flatten().min();
+        let held = self.publishing_is_held.then(|| Instant::now() + HOLD_INTERVAL);
+        let next = [self.timers.next(), self.accept_again_at, drain, held];
+        let next = next.into_iter().flatten().min();
         if self.alarm_at != next {
             self.alarm_at = next;
             if let Some(at) = next {
@@ -270,28 +278,29 @@ impl Shard {
     }
 
     fn take_inbox(&mut self, now: Instant) {
-        let shared = self.shared.clone();
-        let bytes_max = shared.config.hub_bytes_max;
-        let others_are_full = shared
-            .inboxes
-            .iter()
-            .enumerate()
-            .any(|(index, inbox)| index != self.index && inbox.is_full(bytes_max));
-        let publishes = if others_are_full { Publishes::Hold } else { Publishes::Take };
-        let Some(inbox) = shared.inboxes.get(self.index) else { return };
-        let mut taken = inbox.take(publishes);
-        if !taken.publishes.is_empty() {
-            for (index, other) in shared.inboxes.iter().enumerate() {
-                if index != self.index {
-                    other.deliver(&taken.publishes);
-                }
-            }
+        let Some(inbox) = self.shared.inboxes.get(self.index) else { return };
+        let mut taken = inbox.take();
+        self.publishing_is_held = !taken.publishes.is_empty() && self.is_another_full();
+        if self.publishing_is_held {
+            inbox.put_back(mem::take(&mut taken.publishes));
+        } else if !taken.publishes.is_empty() {
+            self.others().for_each(|other| other.deliver(&taken.publishes));
             taken.deliveries.append(&mut taken.publishes);
         }
         self.deliver(now, taken.deliveries);
         for order in taken.orders {
             self.follow(now, order);
         }
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Inbox> {
+        let inboxes = self.shared.inboxes.iter().enumerate();
+        inboxes.filter(|(index, _)| *index != self.index).map(|(_, inbox)| inbox)
+    }
+
+    /// Whether a shard lags so far behind that publishers must wait for it.
+    fn is_another_full(&self) -> bool {
+        self.others().any(|other| other.is_full(self.shared.config.hub_bytes_max))
     }
 
     fn follow(&mut self, now: Instant, order: Order) {
@@ -381,6 +390,10 @@ impl Shard {
         }
     }
 
+    fn stats(&self) -> &Stats {
+        &self.shared.stats[self.index]
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
@@ -416,5 +429,7 @@ pub(crate) const LISTENER_COUNT_MAX: usize = 64;
 const EVENT_COUNT_MAX: usize = 1024;
 /// Bytes read at once. Large enough to take a burst in one call, small enough for the cache.
 const SCRATCH_BYTES: usize = 64 * 1024;
+/// When to look again whether a lagging shard has caught up.
+const HOLD_INTERVAL: Duration = Duration::from_millis(1);
 /// Long enough for a full fan-out, too long for anything else.
 const TURN_WARN_DURATION: Duration = Duration::from_millis(500);

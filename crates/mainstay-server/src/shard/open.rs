@@ -228,7 +228,7 @@ impl Shard {
             self.opening_count -= 1;
         }
         peer.stage = Stage::Open(Open::new(connection, deflate));
-        self.shared.stats.count_opened();
+        self.stats().count_opened();
         tracing::debug!(connection = %peer.id, peer = %peer.address, "open");
     }
 

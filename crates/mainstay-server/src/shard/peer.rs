@@ -1,7 +1,7 @@
 //! One accepted socket, from accept to drop.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) is_in_dirty: bool,
     /// The moment for which the shard's timers hold an entry of this peer.
     pub(crate) armed_at: Option<Instant>,
+    /// Why writing failed; what the peer said before is read first.
+    pub(crate) write_error: Option<io::Error>,
     /// Why this ends, for all but an open WebSocket, which knows itself.
     pub(crate) end: Option<End>,
     /// Whether nothing keeps the socket any more.

@@ -50,17 +50,24 @@ impl Shard {
             match peer.stream.read(&mut scratch) {
                 Ok(0) => {
                     peer.is_readable = false;
-                    open.connection.handle_eof(now);
+                    match peer.write_error.take() {
+                        Some(error) => open.connection.handle_io_error(now, &error),
+                        None => open.connection.handle_eof(now),
+                    }
                 }
                 Ok(count) => {
                     // A short read of a stream that has not ended has taken all there is.
-                    peer.is_readable = count == scratch.len() || peer.is_read_closed;
+                    peer.is_readable =
+                        count == scratch.len() || peer.is_read_closed || peer.write_error.is_some();
                     if let Some(bytes) = scratch.get_mut(..count) {
                         self.feed(now, peer, bytes);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     peer.is_readable = false;
+                    if let Some(error) = peer.write_error.take() {
+                        open.connection.handle_io_error(now, &error);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -102,7 +109,7 @@ impl Shard {
     }
 
     /// Has the peer read (again) in the next turn if there may be something.
-    fn queue_reading(&mut self, peer: &mut Peer) {
+    pub(super) fn queue_reading(&mut self, peer: &mut Peer) {
         let has_more = match &peer.stage {
             Stage::Open(open) => !open.is_paused && (peer.is_readable || !open.unread.is_empty()),
             Stage::Opening(_) | Stage::Refused { .. } => peer.is_readable && !peer.is_finished,

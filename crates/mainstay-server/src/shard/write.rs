@@ -17,6 +17,7 @@ impl Shard {
             let Some(mut peer) = self.take_slot(slot) else { continue };
             peer.is_in_dirty = false;
             peer.flush(now);
+            self.queue_reading(&mut peer);
             self.settle(now, peer);
         }
     }
@@ -52,9 +53,14 @@ impl Peer {
                     open.connection.handle_written(now, 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
+                Err(error) if open.is_paused => {
                     self.is_writable = false;
                     open.connection.handle_io_error(now, &error);
+                }
+                Err(error) => {
+                    self.is_writable = false;
+                    self.is_readable = true;
+                    self.write_error = Some(error);
                 }
             }
         }

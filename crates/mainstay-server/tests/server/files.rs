@@ -123,9 +123,10 @@ fn folders_are_not_listed() {
 
 #[test]
 fn a_missing_folder_is_stood_in_for_by_a_page_that_helps() {
-    let server = TestServer::start();
+    let server = TestServer::configured(|config| config.path = "/a\"b".to_owned());
     let home = get(&server, "/", "");
     assert!(home.starts_with("HTTP/1.1 200 ") && home.contains("--www"), "{home}");
+    assert!(home.contains(r#"<body data-path="/a&quot;b">"#), "{home}");
     assert!(get(&server, "/other", "").starts_with("HTTP/1.1 404 "));
 }
 
