@@ -1,1 +1,70 @@
-//! placeholder
+//! A client for persistent WebSocket connections that comes back after every drop.
+//!
+//! [`Client`] is the whole of it for most programs: it holds one connection, dials again when that
+//! is lost, matches replies to requests and hands everything else on. It is no HTTP client and no
+//! pool; several connections are several clients. [`Socket`] is one connection without any of that,
+//! for programs that speak a protocol of their own over it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use mainstay_client::Client;
+//!
+//! let client = Client::connect("ws://localhost:8080/server?channel=news").await?;
+//! let reply = client.request("Pause downloader", "urgent").await?;
+//! println!("{} after {:?}", reply.payload, reply.round_trip);
+//!
+//! let mut messages = client.messages();
+//! while let Some(message) = messages.recv().await {
+//!     println!("{message:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//!   application ──request──▶ queue ──▶ Driver ──▶ Socket ──▶ Connection ──▶ TCP
+//!               ◀──reply──── table ◀──   │            (mainstay-wire)
+//!               ◀─Messages── inbox ◀─────┤
+//!               ◀──States─── course ◀────┘ Reconnect decides when to dial again
+//! ```
+//!
+//! Everything runs on tokio, in one task per client.
+
+mod client;
+pub use client::{Client, Request};
+
+mod builder;
+pub use builder::Builder;
+
+mod request;
+pub use request::{NotSentReason, Reply, RequestError};
+
+mod driver;
+
+mod reconnect;
+pub use reconnect::{Decision, Reconnect, ReconnectPolicy};
+
+mod state;
+pub use state::{ClosedCause, State, States};
+
+mod inbox;
+pub use inbox::{Incoming, Messages};
+
+mod socket;
+pub use socket::{Message, Socket};
+
+mod dial;
+pub use dial::{ConnectError, ConnectOptions};
+
+mod endpoint;
+pub use endpoint::UrlError;
+
+mod limits;
+pub use limits::{INBOX_BYTES_MAX, INBOX_COUNT_MAX, REQUEST_COUNT_MAX, STATE_COUNT_MAX};
+
+mod seed;
+
+pub use mainstay_wire::handshake::{
+    DeflateSupport, DialError, DialOptions, DialOptionsError, RetryAfter,
+};
+pub use mainstay_wire::{End, EndReason, Limits, Timing};
