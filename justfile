@@ -1,0 +1,57 @@
+# What CI does, step by step. `.ci/run` itself needs no `just`.
+
+# Or a pattern such as '9.*' would be expanded once more on its way.
+set positional-arguments
+
+_default:
+    @"{{ just_executable() }}" --list
+
+# Everything that CI runs
+ci:
+    .ci/run
+
+# The tests of all crates
+test *arguments:
+    cargo test --workspace "$@"
+
+# Formatting and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The release build, with the examples
+build:
+    cargo build --release --workspace --bins --examples
+
+# The peers that others wrote: go, python, node, browser or all
+interop *peer:
+    tests/interop/run "$@"
+
+# The Autobahn testsuite: server, client or both, such as `just conformance server --cases '9.*'`
+conformance *arguments="both":
+    tests/conformance/run "$@"
+
+# Every fuzz target for so many seconds (fuzz/README.md)
+fuzz seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo +nightly fuzz --version; then
+        echo 'needs: rustup toolchain install nightly && cargo install cargo-fuzz --locked' >&2
+        exit 1
+    fi
+    for target in $(cargo +nightly fuzz list); do
+        mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
+        cargo +nightly fuzz run "$target" \
+            "fuzz/corpus/$target" "fuzz/seeds/$target" \
+            -- -max_total_time="$1" -len_control=0 -print_final_stats=1 -verbosity=0
+    done
+
+# Licences, sources and layering of the dependencies (deny.toml)
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo deny --version; then
+        echo 'needs: cargo install cargo-deny --locked' >&2
+        exit 1
+    fi
+    cargo deny check --hide-inclusion-graph bans licenses sources
