@@ -161,7 +161,7 @@ settings! {
             "Time a connection may accept no bytes while some are waiting",
             "Long enough for a phone in a tunnel, short enough to notice that it is gone.";
         control_frames_per_second_max: Count = "50" in "1"..="100_000",
-            "Pings, pongs and other control frames accepted each second from one connection",
+            "Pings, pongs and the like accepted each second from one connection",
             "An honest client sends one in several seconds; a flood costs more than it carries.";
         command_queue_count_max: Count = "64" in "1"..="100_000",
             "Commands of one connection waiting behind the one that runs",
