@@ -13,7 +13,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok("everybody heard".to_owned())
     });
     let server = Server::builder().address(address).router(router).start().await?;
-    eprintln!("listening on {:?}", server.addresses());
     let began = Instant::now();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {

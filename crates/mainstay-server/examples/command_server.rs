@@ -10,7 +10,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(format!("hello, connection {}", request.connection))
     });
     let server = Server::builder().address(address).router(router).start().await?;
-    eprintln!("listening on {:?}", server.addresses());
     tokio::signal::ctrl_c().await?;
     Ok(server.drain().await?)
 }

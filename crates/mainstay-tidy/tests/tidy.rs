@@ -1,6 +1,8 @@
 //! The tree, checked. With `MAINSTAY_TIDY_WRITE=1` the generated parts of documents are written
 //! instead of compared.
 
+#![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};

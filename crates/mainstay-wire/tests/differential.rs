@@ -2,6 +2,8 @@
 //! writes the other reads, and of what neither would write both read the same, or both refuse it.
 //! Both work on memory here; no socket is opened.
 
+#![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
+
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 use std::sync::Arc;

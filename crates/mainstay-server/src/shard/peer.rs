@@ -78,6 +78,10 @@ impl Peer {
 }
 
 /// How far a socket has come.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every peer is open, and a box of its own would cost each of them memory"
+)]
 pub(crate) enum Stage {
     /// The opening handshake is arriving.
     Opening(Opening),

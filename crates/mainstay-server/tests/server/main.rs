@@ -1,6 +1,8 @@
 //! The server over real sockets, with peers that nobody here wrote (tungstenite) and peers that do
 //! what no decent library lets one do (raw bytes).
 
+#![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
+
 mod support;
 
 mod attacks;
