@@ -57,7 +57,8 @@ impl HttpService {
         let (reading, writing) = stream.into_split();
         let stream = join(Cursor::new(read_ahead).chain(reading), writing);
         let mut stream = TimeoutStream::new(stream);
-        stream.set_read_timeout(Some(self.stall_timeout));
+        // Only writing: while a long answer is under way hyper also waits for the client to speak
+        // or leave, and it need do neither.
         stream.set_write_timeout(Some(self.stall_timeout));
         hyper::server::conn::http1::Builder::new()
             .keep_alive(false)

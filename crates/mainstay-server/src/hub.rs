@@ -19,13 +19,17 @@ use crate::inbox::{Event, Inbox, Order, Publish};
 /// do not listen at the moment.
 #[derive(Clone)]
 pub struct Hub {
+    reach: Arc<Reach>,
+}
+
+struct Reach {
     inboxes: Arc<[Inbox]>,
     bytes_max: usize,
 }
 
 impl Hub {
     pub(crate) fn new(inboxes: Arc<[Inbox]>, bytes_max: usize) -> Hub {
-        Hub { inboxes, bytes_max }
+        Hub { reach: Arc::new(Reach { inboxes, bytes_max }) }
     }
 
     /// Sends an event to everyone who listens to `channel`: a message with `requestID` 0, the
@@ -35,7 +39,7 @@ impl Hub {
     /// If the name is no channel name, or events are published faster than the shards can take.
     pub fn publish(&self, channel: &str, payload: &str) -> Result<(), HubError> {
         let name = ChannelName::parse(channel)?;
-        let owner = owner_shard(channel, self.inboxes.len());
+        let owner = owner_shard(channel, self.reach.inboxes.len());
         self.put(owner, Publish { channel: Some(name), event: event(channel, payload) })
     }
 
@@ -53,26 +57,26 @@ impl Hub {
     /// # Errors
     /// If events are published faster than the shard can take.
     pub fn send(&self, to: ConnectionId, command: &str, payload: &str) -> Result<(), HubError> {
-        let Some(inbox) = self.inboxes.get(to.shard()) else { return Ok(()) };
-        inbox.send(to, event(command, payload), self.bytes_max).map_err(|_| HubError::Busy)
+        let Some(inbox) = self.reach.inboxes.get(to.shard()) else { return Ok(()) };
+        inbox.send(to, event(command, payload), self.reach.bytes_max).map_err(|_| HubError::Busy)
     }
 
     /// Closes one connection with code 1000 and `detail` as the reason.
     pub fn close(&self, connection: ConnectionId, detail: &str) {
-        if let Some(inbox) = self.inboxes.get(connection.shard()) {
+        if let Some(inbox) = self.reach.inboxes.get(connection.shard()) {
             inbox.order(Order::Close { connection, detail: detail.to_owned() });
         }
     }
 
     fn put(&self, shard: usize, publish: Publish) -> Result<(), HubError> {
-        let Some(inbox) = self.inboxes.get(shard) else { return Err(HubError::Busy) };
-        inbox.publish(publish, self.bytes_max).map_err(|_| HubError::Busy)
+        let Some(inbox) = self.reach.inboxes.get(shard) else { return Err(HubError::Busy) };
+        inbox.publish(publish, self.reach.bytes_max).map_err(|_| HubError::Busy)
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Hub").field("shard_count", &self.inboxes.len()).finish()
+        formatter.debug_struct("Hub").field("shard_count", &self.reach.inboxes.len()).finish()
     }
 }
 

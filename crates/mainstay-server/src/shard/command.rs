@@ -1,6 +1,7 @@
 //! Messages become commands, handlers run, replies go out.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
@@ -20,16 +21,16 @@ use crate::{ConnectionId, Dialect, Outcome, Request};
 /// A handler that took longer than one look has come to its end.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    ticket: Ticket,
+    ticket: Ticket<'static>,
     end: HandlerEnd,
 }
 
 /// Which command of which connection a handler runs for.
-#[derive(Debug)]
-struct Ticket {
+#[derive(Clone, Debug)]
+struct Ticket<'a> {
     connection: ConnectionId,
     request_id: i64,
-    command: String,
+    command: Cow<'a, str>,
     opcode: Opcode,
 }
 
@@ -72,26 +73,26 @@ impl Shard {
             }
         };
         self.stats().count_command();
-        let request_id = message.request_id;
-        let command = message.command.into_owned();
         let request = Request {
             connection: id,
-            request_id,
-            command: command.clone(),
+            request_id: message.request_id,
+            command: message.command.clone().into_owned(),
             payload: message.some_other_thing.into_owned(),
-            hub: self.shared.hub.clone(),
+            hub: self.hub.clone(),
         };
+        let CommandMessage { request_id, command, .. } = message;
         let ticket = Ticket { connection: id, request_id, command, opcode };
         match look_once(|| self.shared.router.call(request)) {
             Look::Done(end) => self.reply_end(&ticket, open, end),
             Look::Pending(future) => {
                 open.running = Some(Box::default());
-                self.spawn(ticket, future);
+                let command = Cow::Owned(ticket.command.into_owned());
+                self.spawn(Ticket { command, ..ticket }, future);
             }
         }
     }
 
-    fn spawn(&self, ticket: Ticket, future: HandlerFuture) {
+    fn spawn(&self, ticket: Ticket<'static>, future: HandlerFuture) {
         let shared = self.shared.clone();
         let index = self.index;
         let limit = shared.config.handler_timeout;
@@ -139,7 +140,7 @@ impl Shard {
         self.settle(now, peer);
     }
 
-    fn reply_end(&mut self, ticket: &Ticket, open: &mut Open, end: HandlerEnd) {
+    fn reply_end(&mut self, ticket: &Ticket<'_>, open: &mut Open, end: HandlerEnd) {
         self.note_handler_end(ticket, &end);
         let result = match &end {
             HandlerEnd::Done(Ok(text)) => Ok(text.as_str()),
@@ -184,8 +185,8 @@ impl Shard {
     }
 
     /// Counts and logs what the client is not told in full.
-    fn note_handler_end(&self, ticket: &Ticket, end: &HandlerEnd) {
-        let (connection, command) = (ticket.connection, ticket.command.as_str());
+    fn note_handler_end(&self, ticket: &Ticket<'_>, end: &HandlerEnd) {
+        let (connection, command) = (ticket.connection, ticket.command.as_ref());
         match end {
             HandlerEnd::Done(Ok(_)) => {}
             HandlerEnd::Done(Err(error)) => match error.cause() {

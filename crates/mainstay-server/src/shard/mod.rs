@@ -65,6 +65,9 @@ pub(crate) struct Shared {
 pub(crate) struct Shard {
     index: usize,
     shared: Arc<Shared>,
+    /// What handlers get a clone of: the shard's own, so that counting its clones costs no traffic
+    /// between cores.
+    hub: Hub,
     limits: Arc<mainstay_wire::Limits>,
     timing: Arc<mainstay_wire::Timing>,
 
@@ -143,6 +146,7 @@ impl Shard {
         let poll = AsyncFd::new(poll)?;
         Ok(Shard {
             index,
+            hub: Hub::new(shared.inboxes.clone(), shared.config.hub_bytes_max),
             limits: Arc::new(shared.config.limits.clone()),
             timing: Arc::new(shared.config.timing.clone()),
             shared,
@@ -219,7 +223,8 @@ impl Shard {
 
     fn has_work(&self) -> bool {
         let can_accept = self.accept_again_at.is_none();
-        !self.ready.is_empty()
+        self.has_more_events
+            || !self.ready.is_empty()
             || !self.dirty.is_empty()
             || (can_accept && self.listeners.iter().any(|listener| listener.is_ready))
     }

@@ -1,9 +1,11 @@
 //! Static files beside the endpoint.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::support::{TestServer, exchange};
+use crate::support::{TestServer, exchange, read_head, wait_until};
 
 /// A folder with a page in it and a secret beside it.
 struct Site {
@@ -128,6 +130,36 @@ fn a_missing_folder_is_stood_in_for_by_a_page_that_helps() {
     assert!(home.starts_with("HTTP/1.1 200 ") && home.contains("--www"), "{home}");
     assert!(home.contains(r#"<body data-path="/a&quot;b">"#), "{home}");
     assert!(get(&server, "/other", "").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn a_slow_reader_gets_its_file_and_one_that_stopped_is_dropped() {
+    let site = Site::new("slow");
+    let length = 32 << 20;
+    let file = fs::File::create(site.outside.join("www/large.bin")).expect("a file");
+    file.set_len(length).expect("a sparse file");
+    let server = TestServer::configured(|config| {
+        config.www = site.outside.join("www");
+        config.timing.write_stall_timeout = Duration::from_millis(300);
+    });
+    let request = b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut slow, mut stopped) = (server.stream(), server.stream());
+    slow.write_all(request).expect("written");
+    stopped.write_all(request).expect("written");
+    let head = read_head(&mut slow);
+    assert!(head.contains(&format!("content-length: {length}")), "{head}");
+    // Several times the stall timeout in all, and the client says nothing in it.
+    let mut rest = length;
+    let mut part = vec![0; 1 << 20];
+    let began = Instant::now();
+    while rest > 0 {
+        let count = slow.read(&mut part).expect("the answer goes on");
+        assert!(count > 0, "{rest} bytes are missing");
+        rest -= count as u64;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(began.elapsed() > Duration::from_millis(600), "the reader was not slow");
+    wait_until("the stopped reader to be dropped", || server.server.connection_count() == 0);
 }
 
 #[test]
