@@ -43,7 +43,7 @@ fuzz seconds="60":
         mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"
         cargo +nightly fuzz run "$target" \
             "fuzz/corpus/$target" "fuzz/seeds/$target" \
-            -- -max_total_time="$1" -len_control=0 -print_final_stats=1 -verbosity=0
+            -- -max_total_time="$1" -timeout=10 -len_control=0 -print_final_stats=1 -verbosity=0
     done
 
 # Licences, sources and layering of the dependencies (deny.toml)

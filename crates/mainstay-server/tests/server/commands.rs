@@ -1,5 +1,6 @@
 //! The command dialect, as PROTOCOL.md has it.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tungstenite::Message;
 
-use crate::support::{TestServer, processed, wait_until};
+use crate::support::{TestServer, frame, processed, wait_until};
 
 #[test]
 fn a_command_is_answered_again_and_again_on_one_connection() {
@@ -139,19 +140,33 @@ fn commands_behind_a_slow_handler_are_bounded_and_none_is_lost() {
         Router::new().handler("wait", move |_| {
             let gate = gate.clone();
             async move {
-                gate.acquire().await?.forget();
+                drop(gate.acquire().await?);
                 Ok("done".to_owned())
             }
         })
     };
     let server = TestServer::with(router, |config| config.command_queue_count_max = 4);
-    let mut client = server.client();
-    for request_id in 1..=200 {
-        client.send(json!({ "requestID": request_id, "command": "wait" }).to_string());
+    let mut peer = server.raw("");
+    peer.stream.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let filler = "x".repeat(60_000);
+    let json = json!({ "requestID": 7, "command": "wait", "someOtherThing": filler }).to_string();
+    let command = frame(0x81, json.as_bytes());
+    let (mut written, mut rest) = (0, &command[..]);
+    // Until the server reads no more, and the system's buffers are full.
+    while let Ok(count) = peer.stream.write(rest) {
+        rest = &rest[count..];
+        if rest.is_empty() {
+            (written, rest) = (written + 1, &command);
+        }
+        assert!(written < 1000, "the server has taken 60 MB of commands that it cannot run");
     }
-    gate.add_permits(200);
-    for request_id in 1..=200 {
-        assert_eq!(client.receive()["requestID"], request_id);
+    gate.add_permits(1);
+    peer.stream.set_write_timeout(None).expect("no timeout");
+    peer.stream.write_all(rest).expect("the server reads on");
+    for _ in 0..=written {
+        let (first, reply) = peer.receive().expect("a reply");
+        assert_eq!(first, 0x81);
+        assert!(String::from_utf8_lossy(&reply).contains(r#""requestID":7"#));
     }
 }
 
