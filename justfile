@@ -31,6 +31,11 @@ interop *peer:
 conformance *arguments="both":
     tests/conformance/run "$@"
 
+# The same work for servers that others wrote, side by side in one run
+peers *arguments:
+    cargo build --release --package mainstay
+    benches/peers/run "$@"
+
 # Every fuzz target for so many seconds (fuzz/README.md)
 fuzz seconds="60":
     #!/usr/bin/env bash

@@ -193,8 +193,9 @@ impl Connection {
                 self.end = Some(Box::new(End::new(reason, self.silence_detail(now))));
             }
             Phase::AwaitingClose { .. } => {
-                let detail = "the peer's stream ended without an answer to our Close frame";
-                self.end = Some(Box::new(End::new(EndReason::PeerEof, detail)));
+                if let Some(end) = &mut self.end {
+                    end.detail.push_str("; the peer's stream ended without an answer");
+                }
             }
             Phase::Lingering { .. } | Phase::Finished => {}
         }
@@ -386,7 +387,11 @@ impl Connection {
     }
 
     fn linger(&mut self, now: Instant) {
-        let deadline = now + self.timing.close_timeout;
+        let deadline = match self.phase {
+            // The time counts from our Close, whatever the peer does in it.
+            Phase::AwaitingClose { deadline } => deadline,
+            _ => now + self.timing.close_timeout,
+        };
         self.phase = Phase::Lingering { deadline, write_is_shut: false };
     }
 

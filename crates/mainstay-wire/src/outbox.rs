@@ -56,6 +56,10 @@ impl Outbox {
 
     /// Queues whole frames that other connections send as well.
     pub fn push_shared(&mut self, frames: Bytes) {
+        if frames.is_empty() {
+            // Every chunk of the queue has something to write.
+            return;
+        }
         self.close_tail();
         self.bytes += frames.len();
         self.queue.push_back(Chunk::Shared(frames));
@@ -213,6 +217,15 @@ mod tests {
         push_text(&mut outbox, "c");
         assert_eq!(outbox.bytes(), 9);
         assert_eq!(write(&mut outbox, 100), [text("a"), text("b"), text("c")].concat());
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_no_chunk() {
+        let mut outbox = Outbox::default();
+        outbox.push_shared(Bytes::new());
+        push_text(&mut outbox, "a");
+        assert_eq!(write(&mut outbox, 100), text("a"));
         assert!(outbox.is_empty());
     }
 

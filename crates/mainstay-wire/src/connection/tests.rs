@@ -198,6 +198,26 @@ fn a_peer_that_never_answers_a_close_is_dropped_in_time() {
 }
 
 #[test]
+fn closing_has_one_deadline_and_keeps_its_reason() {
+    let mut pair = Pair::new();
+    pair.server.connection.close(pair.now, EndReason::Drain, "moving");
+    pair.server.write(pair.now);
+    let deadline = pair.now + Timing::default().close_timeout;
+    let late = pair.now + Duration::from_secs(4);
+    let mut answer = Vec::new();
+    crate::frame::encode_frame(Opcode::Close, Compression::Plain, Some([0; 4]), b"", &mut answer);
+    let mut input = answer.as_mut_slice();
+    assert!(pair.server.connection.receive(late, &mut input, &mut pair.server.inflater).is_none());
+    assert_eq!(pair.server.connection.next_timeout(), Some(deadline), "not 5 s from the answer");
+
+    let mut pair = Pair::new();
+    pair.server.connection.close(pair.now, EndReason::Drain, "moving");
+    pair.server.connection.handle_eof(pair.now);
+    assert_eq!(pair.server.end().reason, EndReason::Drain);
+    assert!(pair.server.end().detail.starts_with("moving; the peer's stream ended"));
+}
+
+#[test]
 fn a_violation_is_told_with_its_code_and_the_rest_is_discarded() {
     let mut pair = Pair::new();
     pair.server.wire.extend([0x81, 0x05]); // not masked
