@@ -186,7 +186,23 @@ fn readers_that_stop_reading_are_bounded_and_the_others_hear_everything() {
 }
 
 #[test]
-fn a_peer_that_asks_without_reading_is_slowed_down_and_then_given_up() {
+fn a_peer_that_asks_without_reading_is_read_no_further() {
+    let server = TestServer::configured(|config| config.limits.outbox_bytes_max = 64 * 1024);
+    let mut peer = server.raw("");
+    peer.stream.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let command = json!({ "requestID": 1, "command": "x".repeat(1000) }).to_string();
+    let commands = frame(0x81, command.as_bytes()).repeat(50);
+    let mut written = 0;
+    // Until the server reads no more, and the system's buffers are full in both directions.
+    while let Ok(count) = peer.stream.write(&commands) {
+        written += count;
+        assert!(written < 64 << 20, "the server has taken 64 MB that it cannot answer");
+    }
+    server.client().check_alive(1);
+}
+
+#[test]
+fn a_peer_that_asks_without_reading_is_given_up_in_the_end() {
     let server = TestServer::configured(|config| {
         config.limits.outbox_bytes_max = 64 * 1024;
         config.timing.write_stall_timeout = Duration::from_millis(300);
