@@ -1,5 +1,6 @@
 //! Events for one, for all, and for those who listen to a channel.
 
+use std::num::NonZeroUsize;
 use std::thread;
 
 use mainstay_server::{ConnectionId, HubError, Request, Router};
@@ -112,6 +113,18 @@ fn a_connection_can_be_closed_from_outside() {
     let mut next = server.client();
     server.server.hub().send(id, "late", "").expect("nothing happens");
     next.check_alive(1);
+}
+
+#[test]
+fn a_place_that_is_taken_again_inherits_no_channel() {
+    let server = TestServer::configured(|config| config.shard_count = NonZeroUsize::new(1));
+    drop(server.client_at("/server?channel=news"));
+    wait_until("the listener to be gone", || server.server.connection_count() == 0);
+    let mut next = server.client();
+    next.check_alive(1);
+    server.server.hub().publish("news", "not for you").expect("published");
+    next.check_alive(2);
+    assert_eq!(server.stats().events_delivered, 0);
 }
 
 #[test]
