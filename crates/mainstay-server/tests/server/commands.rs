@@ -1,15 +1,13 @@
 //! The command dialect, as PROTOCOL.md has it.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_server::{CommandError, Request, Router};
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tungstenite::Message;
 
-use crate::support::{TestServer, frame, processed, wait_until};
+use crate::support::{TestServer, frame, gated, processed, wait_until};
 
 #[test]
 fn a_command_is_answered_again_and_again_on_one_connection() {
@@ -109,17 +107,7 @@ fn handlers_are_found_by_name_and_the_rest_falls_back() {
 
 #[test]
 fn commands_of_one_connection_run_one_at_a_time_and_in_order() {
-    let gate = Arc::new(Semaphore::new(0));
-    let router = {
-        let gate = gate.clone();
-        Router::new().handler("wait", move |request: Request| {
-            let gate = gate.clone();
-            async move {
-                gate.acquire().await?.forget();
-                Ok(format!("waited {}", request.request_id))
-            }
-        })
-    };
+    let (router, gate) = gated();
     let server = TestServer::with(router, |_| {});
     let (mut slow, mut quick) = (server.client(), server.client());
     for (request_id, command) in [(1, "wait"), (2, "quick"), (3, "wait"), (4, "quick")] {
@@ -134,17 +122,7 @@ fn commands_of_one_connection_run_one_at_a_time_and_in_order() {
 
 #[test]
 fn commands_behind_a_slow_handler_are_bounded_and_none_is_lost() {
-    let gate = Arc::new(Semaphore::new(0));
-    let router = {
-        let gate = gate.clone();
-        Router::new().handler("wait", move |_| {
-            let gate = gate.clone();
-            async move {
-                drop(gate.acquire().await?);
-                Ok("done".to_owned())
-            }
-        })
-    };
+    let (router, gate) = gated();
     let server = TestServer::with(router, |config| config.command_queue_count_max = 4);
     let mut peer = server.raw("");
     peer.stream.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
@@ -160,7 +138,7 @@ fn commands_behind_a_slow_handler_are_bounded_and_none_is_lost() {
         }
         assert!(written < 1000, "the server has taken 60 MB of commands that it cannot run");
     }
-    gate.add_permits(1);
+    gate.add_permits(1000);
     peer.stream.set_write_timeout(None).expect("no timeout");
     peer.stream.write_all(rest).expect("the server reads on");
     for _ in 0..=written {

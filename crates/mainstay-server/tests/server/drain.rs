@@ -2,14 +2,12 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_server::{EndReason, Router};
+use mainstay_server::EndReason;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use crate::support::{TestServer, read_to_end, wait_until};
+use crate::support::{TestServer, gated, read_to_end, wait_until};
 
 #[test]
 fn a_drained_server_says_goodbye_to_everybody_and_listens_no_more() {
@@ -39,17 +37,7 @@ fn a_drained_server_says_goodbye_to_everybody_and_listens_no_more() {
 
 #[test]
 fn what_runs_is_answered_before_its_connection_closes() {
-    let gate = Arc::new(Semaphore::new(0));
-    let router = {
-        let gate = gate.clone();
-        Router::new().handler("wait", move |_| {
-            let gate = gate.clone();
-            async move {
-                gate.acquire().await?.forget();
-                Ok("done".to_owned())
-            }
-        })
-    };
+    let (router, gate) = gated();
     let server = TestServer::with(router, |_| {});
     let (mut busy, mut idle) = (server.client(), server.client());
     busy.send(json!({ "requestID": 1, "command": "wait" }).to_string());

@@ -3,15 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mainstay_server::{EndReason, Router};
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use crate::support::{TestServer, frame, processed, short_pings};
+use crate::support::{TestServer, frame, gated, processed, short_pings};
 
 /// Reads pings until there were `count` of them: that much time has passed in idleness.
 fn idle_for_pings(client: &mut crate::support::Client, count: usize) {
@@ -109,17 +107,7 @@ fn cause_5_a_peer_that_only_listens_or_only_speaks_keeps_both_directions() {
 
 #[test]
 fn cause_6_pings_are_answered_while_a_handler_runs() {
-    let gate = Arc::new(Semaphore::new(0));
-    let router = {
-        let gate = gate.clone();
-        Router::new().handler("wait", move |_| {
-            let gate = gate.clone();
-            async move {
-                gate.acquire().await?.forget();
-                Ok("done".to_owned())
-            }
-        })
-    };
+    let (router, gate) = gated();
     let server = TestServer::with(router, |_| {});
     let mut peer = server.raw("");
     let command = json!({ "requestID": 1, "command": "wait" }).to_string();

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_server::{Config, EndReason, Router, Server, StatsSnapshot, Timing};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -85,6 +87,20 @@ impl TestServer {
         });
         assert_eq!(self.stats().ends_for(reason), count);
     }
+}
+
+/// A router whose command `wait` is answered `done` once the test has added a permit for it.
+pub(crate) fn gated() -> (Router, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let inside = gate.clone();
+    let router = Router::new().handler("wait", move |_| {
+        let gate = inside.clone();
+        async move {
+            gate.acquire().await?.forget();
+            Ok("done".to_owned())
+        }
+    });
+    (router, gate)
 }
 
 /// Short periods, so that many of them fit into a test.
