@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use thiserror::Error;
 
-use crate::ChannelName;
+use mainstay_wire::ChannelName;
 
 /// Whom an event is delivered to: the shard's own number for one of its connections.
 pub type Subscriber = usize;

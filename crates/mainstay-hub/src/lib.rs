@@ -7,8 +7,5 @@
 //! The two things that matter are [`Hub::subscribe`] and [`Hub::subscribers`]; [`owner_shard`] says
 //! which shard puts a channel's events in order.
 
-mod channel;
-pub use channel::{ChannelName, InvalidChannelName};
-
 mod hub;
 pub use hub::{Hub, SubscribeError, Subscriber, owner_shard};

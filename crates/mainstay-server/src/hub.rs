@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_hub::{ChannelName, InvalidChannelName, owner_shard};
+use mainstay_hub::owner_shard;
 use mainstay_wire::command::CommandMessage;
 use mainstay_wire::frame::{Compression, Opcode, shared_frame};
+use mainstay_wire::{ChannelName, InvalidChannelName};
 use thiserror::Error;
 
 use crate::inbox::{Event, Inbox, Order, Publish};

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mainstay_hub::ChannelName;
+use mainstay_wire::ChannelName;
 use mainstay_wire::frame::Opcode;
 use tokio::sync::Notify;
 

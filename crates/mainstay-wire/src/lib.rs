@@ -50,3 +50,8 @@ mod limits;
 pub use limits::{Limits, Timing};
 
 pub mod command;
+
+mod channel;
+pub use channel::{ChannelName, InvalidChannelName};
+
+pub mod session;

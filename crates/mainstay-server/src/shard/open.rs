@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use mainstay_hub::{ChannelName, InvalidChannelName};
 use mainstay_wire::frame::Compression;
 use mainstay_wire::handshake::{
     AcceptOptions, Accepted, HeadLimits, Refusal, RequestHead, UpgradeRequest, accept,
 };
-use mainstay_wire::{Connection, End, EndReason, Role};
+use mainstay_wire::{ChannelName, Connection, End, EndReason, InvalidChannelName, Role};
 use mio::net::TcpStream;
 
 use super::Shard;

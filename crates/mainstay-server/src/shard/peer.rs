@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
-use mainstay_hub::ChannelName;
 use mainstay_wire::frame::Opcode;
 use mainstay_wire::handshake::{DeflateParams, HeadScan};
-use mainstay_wire::{Connection, Disposition, End};
+use mainstay_wire::{ChannelName, Connection, Disposition, End};
 use mio::net::TcpStream;
 
 use crate::ConnectionId;

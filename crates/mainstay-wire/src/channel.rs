@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::session::{Principal, SessionId};
+
 /// A channel's name: 1 to 128 bytes out of `A–Z a–z 0–9 . _ : / -`.
 ///
 /// The grammar leaves out everything that means something to a URL, a shell, a log line or a
@@ -26,6 +28,31 @@ impl ChannelName {
             return Err(InvalidChannelName::Character);
         }
         Ok(ChannelName(name.into()))
+    }
+
+    /// The inbox of one session. Its name lies outside the grammar, so that no client can claim it.
+    pub fn session_inbox(session: SessionId) -> ChannelName {
+        ChannelName(format!("$session/{session}").into())
+    }
+
+    /// The inbox of one principal.
+    pub fn principal_inbox(principal: &Principal) -> ChannelName {
+        ChannelName(format!("$principal/{principal}").into())
+    }
+
+    /// Takes a name that a server or a log of ours wrote: one of the grammar, or an inbox.
+    pub fn parse_any(name: &str) -> Result<ChannelName, InvalidChannelName> {
+        let is_inbox = match name.split_once('/') {
+            Some(("$session", id)) => id.parse::<SessionId>().is_ok(),
+            Some(("$principal", principal)) => Principal::parse(principal).is_ok(),
+            _ => return ChannelName::parse(name),
+        };
+        if is_inbox { Ok(ChannelName(name.into())) } else { Err(InvalidChannelName::Character) }
+    }
+
+    /// Whether this is the inbox of a session or a principal.
+    pub fn is_inbox(&self) -> bool {
+        self.0.starts_with('$')
     }
 
     /// The name as text.
@@ -61,6 +88,26 @@ const NAME_BYTES_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inboxes_lie_outside_the_grammar_of_clients() {
+        let session = SessionId::from_bytes([7; 16]);
+        let principal = Principal::parse("ann@example.org").expect("a principal");
+        for name in [ChannelName::session_inbox(session), ChannelName::principal_inbox(&principal)]
+        {
+            assert!(name.is_inbox());
+            assert_eq!(ChannelName::parse(name.as_str()), Err(InvalidChannelName::Character));
+            assert_eq!(ChannelName::parse_any(name.as_str()), Ok(name));
+        }
+        assert_eq!(
+            ChannelName::parse_any("news").map(|name| name.is_inbox()),
+            Ok(false),
+            "a channel of clients is taken too"
+        );
+        for name in ["$session/x", "$principal/", "$other/a", "$news"] {
+            assert!(ChannelName::parse_any(name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn the_grammar_is_kept() {

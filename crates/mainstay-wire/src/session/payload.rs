@@ -1,0 +1,48 @@
+//! What an application says, opaque to everything between its two ends.
+
+use bytes::Bytes;
+
+/// An application's bytes, with a flag that says whether they are JSON. A JSON payload is checked
+/// where it enters and passed on as it was written; nothing on its way parses it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// What the bytes are.
+    pub kind: PayloadKind,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// What a payload's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadKind {
+    /// One JSON value in UTF-8.
+    Json,
+    /// Anything.
+    Binary,
+}
+
+impl Payload {
+    /// The JSON value `null`: what an absent payload means.
+    pub const NULL: Payload =
+        Payload { kind: PayloadKind::Json, bytes: Bytes::from_static(b"null") };
+
+    /// Bytes that the caller knows to be one JSON value in UTF-8.
+    pub fn from_json_bytes(bytes: impl Into<Bytes>) -> Payload {
+        Payload { kind: PayloadKind::Json, bytes: bytes.into() }
+    }
+
+    /// A JSON value.
+    pub fn json(value: &serde_json::Value) -> Payload {
+        Payload::from_json_bytes(value.to_string())
+    }
+
+    /// A JSON string.
+    pub fn text(text: &str) -> Payload {
+        Payload::json(&serde_json::Value::from(text))
+    }
+
+    /// Anything.
+    pub fn binary(bytes: impl Into<Bytes>) -> Payload {
+        Payload { kind: PayloadKind::Binary, bytes: bytes.into() }
+    }
+}
