@@ -6,6 +6,4 @@
 //! keep. It knows neither sockets nor sessions' rules.
 
 mod contract;
-pub use contract::{
-    ChannelKeep, ChannelRecord, Key, Log, LogError, ReadLimit, StoredEvent, Write,
-};
+pub use contract::{ChannelKeep, ChannelRecord, Key, Log, LogError, ReadLimit, StoredEvent, Write};

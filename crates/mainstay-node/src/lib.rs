@@ -1,0 +1,24 @@
+//! One node's sessions, channels and log, joined. No I/O but the log's, no clock, one thread.
+//!
+//! A [`Node`](crate) takes [`Input`]s (frames of clients, ends of connections, results of handlers,
+//! calls of the program around it) and stages what is to be written. One commit makes all of it
+//! durable, and only then come the [`Effect`]s out: whatever anybody is told has been stored before.
+//!
+//! ```text
+//!   Input, Input, Input ──▶ Node ──writes──▶ Log::commit ──▶ Effect, Effect, Effect
+//! ```
+
+mod input;
+pub use input::{ConnectionKey, Input};
+
+mod effect;
+pub use effect::{Effect, Page};
+
+mod call;
+pub use call::{
+    Answer, Call, CallError, ChannelView, MemberView, SessionStanding, SessionView,
+    SubscriptionView, Target, Ticket,
+};
+
+mod config;
+pub use config::{NodeConfig, Retention};
