@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mainstay_wire::handshake::{DialError, RetryAfter};
-use mainstay_wire::{End, EndReason};
+use mainstay_wire::{Advice, End, EndReason};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -90,7 +90,12 @@ impl Reconnect {
             self.retry_count = 0;
         }
         let server_closed = end.reason == EndReason::PeerClosed;
-        if server_closed && end.code.is_some_and(is_terminal) {
+        // Only the server's word counts: a code of our own is no advice.
+        let advice = match end.code {
+            Some(code) if server_closed => Advice::of_close_code(code),
+            _ => Advice::Resume,
+        };
+        if advice == Advice::Stop {
             return Decision::Stop;
         }
         let first_range = match server_closed {
@@ -132,13 +137,6 @@ impl Reconnect {
     }
 }
 
-/// Close codes that tell a client not to come back: the range of the registry that means "stop"
-/// (PROTOCOL.md, "Ends"), and 1008, by which a server says that this client breaks its policy, as
-/// it would again.
-fn is_terminal(code: u16) -> bool {
-    matches!(code, 1008 | 4200..=4299)
-}
-
 enum Verdict {
     Retry,
     RetryAfter(Duration),
@@ -148,7 +146,9 @@ enum Verdict {
 impl Verdict {
     fn of(error: &ConnectError) -> Verdict {
         match error {
-            ConnectError::Url(_) | ConnectError::Options(_) => Verdict::Stop,
+            ConnectError::Url(_) | ConnectError::Options(_) | ConnectError::Dialect { .. } => {
+                Verdict::Stop
+            }
             // A missing credential, a missing permission, a wrong path and a server that speaks
             // another protocol do not mend themselves.
             ConnectError::Handshake(DialError::Refused {

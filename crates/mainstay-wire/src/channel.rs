@@ -55,6 +55,11 @@ impl ChannelName {
         self.0.starts_with('$')
     }
 
+    /// Whether this is the inbox of a session.
+    pub fn is_session_inbox(&self) -> bool {
+        self.0.starts_with("$session/")
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,6 +12,7 @@ use crate::frame::{Compression, Opcode};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::limits::CONTROL_BURST_SECONDS;
 use crate::message::CloseFrame;
+use crate::session::{ClientFrame, Encoding, ServerFrame};
 use crate::{End, EndReason, Limits, Message, Outbox, Reader, Timing, Violation};
 
 /// Which side of the connection this is.
@@ -48,6 +49,8 @@ pub struct Connection {
     /// When the socket last took a byte, while bytes wait.
     stalled_since: Option<Instant>,
     end: Option<Box<End>>,
+    /// How the heartbeat is written, in the session dialect.
+    beat_encoding: Option<Encoding>,
     /// Source of masking keys; a server needs none.
     mask_keys: Option<Box<ChaCha12Rng>>,
 }
@@ -105,6 +108,7 @@ impl Connection {
             message_began_at: None,
             stalled_since: None,
             end: None,
+            beat_encoding: None,
             mask_keys,
         }
     }
@@ -165,6 +169,20 @@ impl Connection {
             return;
         }
         self.outbox.push_shared(frames);
+    }
+
+    /// Queues whole frames that many connections share, as much as it may be: for a driver that
+    /// keeps to the outbox's limit itself.
+    pub fn push_shared(&mut self, frames: Bytes) {
+        if self.is_open() {
+            self.outbox.push_shared(frames);
+        }
+    }
+
+    /// Has the heartbeat be a `ping` frame of the session dialect from now on, for browsers show
+    /// their pages no ping of RFC 6455.
+    pub fn beat_with(&mut self, encoding: Encoding) {
+        self.beat_encoding = Some(encoding);
     }
 
     /// Begins the closing handshake: what is queued goes out first. `reason` is what the peer and
@@ -231,7 +249,9 @@ impl Connection {
     /// The socket took `count` bytes of the outbox (0 when it would block).
     pub fn handle_written(&mut self, now: Instant, count: usize) {
         self.outbox.advance(count);
-        if count > 0 {
+        // A session's heartbeat is not put off by what else is sent: that may be pongs, which a peer
+        // that waits for frames does not see.
+        if count > 0 && self.beat_encoding.is_none() {
             self.heartbeat.handle_sent(now);
         }
         if self.outbox.is_empty() {
@@ -288,10 +308,7 @@ impl Connection {
             }
             Phase::Open => match self.heartbeat.handle_timeout(now, &self.timing) {
                 Beat::Rest => {}
-                Beat::Ping => {
-                    let mask = self.next_mask();
-                    self.outbox.push_frame(Opcode::Ping, Compression::Plain, mask, b"");
-                }
+                Beat::Ping => self.beat(),
                 Beat::Dead => {
                     let detail = self.silence_detail(now);
                     self.fail(now, End::new(EndReason::PingTimeout, detail));
@@ -305,6 +322,19 @@ impl Connection {
             Phase::Lingering { deadline, .. } if now >= deadline => self.phase = Phase::Finished,
             _ => {}
         }
+    }
+
+    fn beat(&mut self) {
+        let mask = self.next_mask();
+        let Some(encoding) = self.beat_encoding else {
+            return self.outbox.push_frame(Opcode::Ping, Compression::Plain, mask, b"");
+        };
+        let mut ping = Vec::new();
+        match self.role {
+            Role::Server => encoding.encode_server(&ServerFrame::Ping, &mut ping),
+            Role::Client => encoding.encode_client(&ClientFrame::Ping, &mut ping),
+        }
+        self.outbox.push_frame(encoding.opcode(), Compression::Plain, mask, &ping);
     }
 
     /// Tells the connection that the driver stops reading, so that silence is not taken for death.

@@ -3,11 +3,12 @@
 use std::fmt;
 
 macro_rules! end_reasons {
-    ($($variant:ident, $word:literal, $code:expr, $doc:literal;)+) => {
-        /// Why a connection ended. The words and codes are listed in PROTOCOL.md ("Ends").
+    ($($variant:ident, $word:literal, $code:expr, $advice:ident, $doc:literal;)+) => {
+        /// Why a connection ended. The words and codes are listed in PROTOCOL.md ("Ends"), and the
+        /// registry of them is `spec/codes.toml`.
         ///
-        /// Codes of 4000–4099 are ours and tell a client to reconnect with back-off; the rest are
-        /// RFC 6455's (§7.4.1) and the registry's.
+        /// Codes of 4000–4299 are ours, and their hundreds tell a client what to do ([`Advice`]);
+        /// the rest are RFC 6455's (§7.4.1) and the registry's.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum EndReason {
@@ -29,6 +30,12 @@ macro_rules! end_reasons {
                 match self { $(EndReason::$variant => $code,)+ }
             }
 
+            /// What a client does whose connection ended so. For [`EndReason::PeerClosed`] the
+            /// peer's code says more: [`Advice::of_close_code`].
+            pub fn advice(self) -> Advice {
+                match self { $(EndReason::$variant => Advice::$advice,)+ }
+            }
+
             /// One sentence for people.
             pub fn explanation(self) -> &'static str {
                 match self { $(EndReason::$variant => $doc,)+ }
@@ -37,51 +44,34 @@ macro_rules! end_reasons {
     };
 }
 
-end_reasons! {
-    PeerClosed, "peer_closed", None,
-        "The peer closed with a Close frame; its code is echoed.";
-    PeerEof, "peer_eof", None,
-        "The peer's TCP stream ended without a Close frame: its process exited, or it dropped the socket after a message.";
-    PeerEofInMessage, "peer_eof_in_message", None,
-        "The peer's TCP stream ended in the middle of a message.";
-    PeerReset, "peer_reset", None,
-        "The peer, or something between, reset the TCP connection.";
-    IdleCut, "idle_cut", None,
-        "The connection was cut without a Close frame after a long silence both ways: a proxy's idle timeout is likely.";
-    PingTimeout, "ping_timeout", Some(4000),
-        "Not one byte came within the pong timeout after a ping.";
-    WriteStalled, "write_stalled", Some(4001),
-        "The peer's socket took not one byte for the write stall timeout.";
-    SlowConsumer, "slow_consumer", Some(4002),
-        "An event did not fit into the outbox: the peer reads more slowly than its channels speak.";
-    MessageTimeout, "message_timeout", Some(4003),
-        "One message took longer than the message timeout to arrive.";
-    ControlFlood, "control_flood", Some(4004),
-        "The peer sent more control frames than the limit allows.";
-    ProtocolError, "protocol_error", Some(1002),
-        "The peer broke the WebSocket protocol.";
-    InvalidPayload, "invalid_payload", Some(1007),
-        "A text message was not UTF-8, or a compressed message did not inflate.";
-    MessageTooBig, "message_too_big", Some(1009),
-        "A message was over the limit of bytes.";
-    TooManyFragments, "too_many_fragments", Some(1009),
-        "A message had more fragments than the limit.";
-    LocalClose, "local_close", Some(1000),
-        "This side's application closed the connection.";
-    Drain, "drain", Some(1001),
-        "The server is shutting down and asked its clients to move.";
-    CloseTimeout, "close_timeout", None,
-        "The peer did not finish the closing handshake within the close timeout.";
-    IoError, "io_error", None,
-        "The operating system reported an error on the socket.";
-    HandshakeTimeout, "handshake_timeout", None,
-        "The opening handshake was not complete within the handshake timeout.";
-    HandshakeRefused, "handshake_refused", None,
-        "The opening handshake was malformed or not acceptable; the HTTP answer says why.";
-    HandshakeEof, "handshake_eof", None,
-        "The peer went away before its opening handshake was complete.";
-    OverCapacity, "over_capacity", None,
-        "The server holds as many connections as it may, in all or from this address; it answered 503 or 429.";
+mod table;
+pub use table::EndReason;
+
+/// What a client does after its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Advice {
+    /// Comes back, to its session if it has one, with back-off.
+    Resume,
+    /// Comes back with back-off and leaves its session behind: a server will not give it back.
+    StartFresh,
+    /// Does not come back by itself: the same would happen again.
+    Stop,
+    /// Nothing: the end was the client's own wish.
+    None,
+}
+
+impl Advice {
+    /// What a close code from a server means (PROTOCOL.md, "What a client does with a code"). 1001
+    /// and 1012 come from servers that close everybody at once, so the way back is spread over the
+    /// drain window.
+    pub fn of_close_code(code: u16) -> Advice {
+        match code {
+            4100..=4199 => Advice::StartFresh,
+            // By 1008 a server says that this client breaks its policy, as it would again.
+            1008 | 4200..=4299 => Advice::Stop,
+            _ => Advice::Resume,
+        }
+    }
 }
 
 impl fmt::Display for EndReason {
@@ -134,6 +124,34 @@ mod tests {
             if let Some(code) = reason.close_code() {
                 assert!(close_code_is_valid(code), "{reason} sends {code}");
             }
+        }
+    }
+
+    #[test]
+    fn codes_advise_as_their_reasons_do() {
+        for reason in EndReason::ALL {
+            match (reason.close_code(), reason.advice()) {
+                // Told by the side that wished it, so there is nobody left to be advised.
+                (Some(1000), advice) => assert_eq!(advice, Advice::None, "{reason}"),
+                (Some(code), advice) => assert_eq!(Advice::of_close_code(code), advice, "{reason}"),
+                (None, advice) => assert_eq!(advice, Advice::Resume, "{reason}"),
+            }
+        }
+        for (code, advice) in [
+            (1000, Advice::Resume),
+            (1001, Advice::Resume),
+            (1008, Advice::Stop),
+            (1012, Advice::Resume),
+            (3000, Advice::Resume),
+            (4000, Advice::Resume),
+            (4099, Advice::Resume),
+            (4100, Advice::StartFresh),
+            (4199, Advice::StartFresh),
+            (4200, Advice::Stop),
+            (4299, Advice::Stop),
+            (4300, Advice::Resume),
+        ] {
+            assert_eq!(Advice::of_close_code(code), advice, "{code}");
         }
     }
 

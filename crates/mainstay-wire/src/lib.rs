@@ -41,7 +41,7 @@ pub use connection::{Connection, Disposition, Role};
 mod heartbeat;
 
 mod end;
-pub use end::{End, EndReason};
+pub use end::{Advice, End, EndReason};
 
 mod violation;
 pub use violation::Violation;

@@ -283,6 +283,23 @@ fn the_first_ping_comes_within_half_an_interval_of_the_interval() {
 }
 
 #[test]
+fn a_session_hears_a_ping_in_every_interval_whatever_else_it_is_sent() {
+    let mut pair = Pair::new();
+    pair.server.connection.beat_with(Encoding::Json);
+    for _ in 0..100 {
+        // Answered with a pong, which a browser's page would not see.
+        pair.client.connection.outbox_mut().push_frame(
+            Opcode::Ping,
+            Compression::Plain,
+            Some([0; 4]),
+            b"",
+        );
+        pair.advance(Duration::from_secs(1));
+    }
+    assert_eq!(pair.client.received, ["{\"type\":\"ping\"}"; 4]);
+}
+
+#[test]
 fn silence_proves_nothing_while_reading_is_paused() {
     let mut pair = Pair::new();
     pair.server.connection.pause_reading();

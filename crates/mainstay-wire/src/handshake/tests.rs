@@ -1,6 +1,7 @@
 //! Attacks on the handshake as a whole.
 
 use super::*;
+use crate::session::Encoding;
 
 const VALID: &[u8] = b"GET /server?channel=news HTTP/1.1\r\nHost: localhost:8080\r\n\
     Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
@@ -307,5 +308,32 @@ fn the_corpus_is_refused_for_its_fault_and_not_for_its_frame() {
     for line in ["Content-Length: 5", "Transfer-Encoding: chunked", "X: a"] {
         let head = format!("POST / HTTP/1.1\r\nHost: localhost:8080\r\n{line}\r\n\r\n");
         assert!(RequestHead::parse(head.as_bytes(), &HeadLimits::default()).is_ok());
+    }
+}
+
+/// RFC 6455 §1.9 and §4.2.2: of what the client lists, in its order, the server takes the first that
+/// it speaks; with none the connection is open without a subprotocol, and the client is told.
+#[test]
+fn an_encoding_of_the_session_dialect_is_agreed_on() {
+    let (json, protobuf) = (Encoding::Json.subprotocol(), Encoding::Protobuf.subprotocol());
+    for (asked, spoken, agreed) in [
+        (vec![json], vec![json, protobuf], Some(Encoding::Json)),
+        (vec![protobuf, json], vec![json, protobuf], Some(Encoding::Protobuf)),
+        (vec!["mainstay.v2.json", json], vec![protobuf, json], Some(Encoding::Json)),
+        (vec![protobuf], vec![json], None),
+        (vec![], vec![json, protobuf], None),
+    ] {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let options = DialOptions { subprotocols: names(&asked), ..DialOptions::default() };
+        let dial = Dial::new("a", "/server", *b"the sample nonce", &options).unwrap();
+        let options = AcceptOptions { subprotocols: names(&spoken), ..AcceptOptions::default() };
+        let limits = HeadLimits::default();
+        let request = RequestHead::parse(dial.request(), &limits).unwrap();
+        let accepted = accept(UpgradeRequest::from(&request), &options).unwrap();
+        let answer = accepted.response();
+        let dialed = dial.finish(&ResponseHead::parse(&answer, &limits).unwrap()).unwrap();
+        assert_eq!(accepted.subprotocol, dialed.subprotocol);
+        let found = dialed.subprotocol.as_deref().and_then(Encoding::from_subprotocol);
+        assert_eq!(found, agreed, "{asked:?} of {spoken:?}");
     }
 }

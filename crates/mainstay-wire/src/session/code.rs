@@ -1,6 +1,4 @@
-//! The words by which programs tell failures and gaps apart.
-
-use std::fmt;
+//! The words by which programs tell failures and gaps apart. Their registry is `spec/codes.toml`.
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($variant:ident, $word:literal, $text:literal;)+ }) => {
@@ -31,46 +29,27 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str(self.word())
             }
         }
     };
 }
 
-words! {
-    /// Why a request failed or a frame could not be acted on.
-    ErrorCode {
-        HandlerFailed, "handler_failed", "The handler ran and refused or failed; its message says why.";
-        Internal, "internal", "The handler ran and failed unexpectedly.";
-        DeadlineExceeded, "deadline_exceeded", "The handler was stopped at its deadline; it may have done part of its work.";
-        Cancelled, "cancelled", "The client took the request back; a handler that ran was stopped.";
-        NeverRan, "never_ran", "The request did not run and never will.";
-        Malformed, "malformed", "The frame or its payload is not what the protocol says.";
-        InvalidChannel, "invalid_channel", "The channel's name is outside the grammar.";
-        NotPermitted, "not_permitted", "The principal may not do this.";
-        NotSubscribed, "not_subscribed", "The session does not listen to this channel.";
-        TooManySubscriptions, "too_many_subscriptions", "The session listens to as many channels as it may.";
-        TooManyChannels, "too_many_channels", "The server keeps as many channels as it may.";
-        TooManySessions, "too_many_sessions", "The server, or this principal, has as many sessions as it may; come back later.";
-        TooBig, "too_big", "The payload is over a limit of bytes.";
-        InboxFull, "inbox_full", "The inbox holds as much as it may for one who does not read it.";
-        Unreachable, "unreachable", "There is no such session, principal or connection.";
-        Busy, "busy", "More is asked of the server than it can take; nothing was done, try again later.";
-        StoreFailed, "store_failed", "The store could not keep it; nothing was done.";
-    }
+macro_rules! retryable {
+    ($($variant:ident;)+) => {
+        impl ErrorCode {
+            /// Whether nothing was done and the same may be asked again later, under a new number.
+            pub fn is_retryable(self) -> bool {
+                matches!(self, $(ErrorCode::$variant)|+)
+            }
+        }
+    };
 }
 
-words! {
-    /// Why events cannot be delivered.
-    GapReason {
-        Trimmed, "trimmed", "The events are older than the channel's history reaches.";
-        Epoch, "epoch", "The log that the offset belonged to is gone, and another has begun.";
-        Conflated, "conflated", "The subscription wants the latest event, and these were passed over.";
-        Corrupt, "corrupt", "The store found the events damaged.";
-    }
-}
+mod table;
+pub use table::{ErrorCode, GapReason};
 
 #[cfg(test)]
 mod tests {
@@ -85,5 +64,6 @@ mod tests {
             assert_eq!(GapReason::parse(reason.word()), Some(*reason));
         }
         assert_eq!(ErrorCode::parse("no_such_word"), None);
+        assert!(ErrorCode::Busy.is_retryable() && !ErrorCode::HandlerFailed.is_retryable());
     }
 }

@@ -270,7 +270,7 @@ pub struct Subscribe {
 pub enum Start {
     /// With the next event.
     Now,
-    /// Behind this place: offset 0 of any epoch is the channel's whole history.
+    /// Behind this place. What lies behind it and is not kept is a gap.
     After {
         /// The incarnation; `None` where the client knows of none, which only makes sense with
         /// offset 0.

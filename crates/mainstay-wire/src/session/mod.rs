@@ -24,21 +24,13 @@ pub use frame::{
 mod code;
 pub use code::{ErrorCode, GapReason};
 
-/// How frames are written. One schema, two encodings, chosen by the subprotocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// One JSON object in a text message.
-    Json,
-    /// One Protobuf message in a binary message.
-    Protobuf,
-}
+mod encoding;
+pub use encoding::{Encoding, Malformed, MalformedKind};
 
-impl Encoding {
-    /// The subprotocol that asks for this encoding (RFC 6455 §1.9).
-    pub fn subprotocol(self) -> &'static str {
-        match self {
-            Encoding::Json => "mainstay.v1.json",
-            Encoding::Protobuf => "mainstay.v1.protobuf",
-        }
-    }
-}
+mod json_read;
+mod json_write;
+mod protobuf;
+mod protobuf_schema;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+%news
+{"headline":"it works"}

@@ -1,0 +1,1 @@
+jˆ'a new version

@@ -1,0 +1,2 @@
+#"
+handler_failedno downloader

@@ -1,0 +1,2 @@
+22
+newsnot_permittedann may no longer read news
