@@ -20,6 +20,9 @@ use thiserror::Error;
 /// commit, and every later commit fails too: retrying a failed fsync is not safe. Other errors
 /// leave the log as it was before the call.
 ///
+/// **What is not there.** Forgetting what does not exist changes nothing and is no error. A reply may be
+/// kept for a session that has no record.
+///
 /// **Who calls.** One thread. Reading sees everything committed.
 pub trait Log: Send {
     /// Makes `writes` durable, all or none.
@@ -29,11 +32,12 @@ pub trait Log: Send {
     fn commit(&mut self, writes: &[Write]) -> Result<(), LogError>;
 
     /// Reads events of a channel from offset `from` on, at least one if there is one, stopping at
-    /// either limit. Empty past the head, for an unknown channel, and nowhere else: offsets below the
-    /// first kept event begin at that event.
+    /// either limit and in front of damage. Empty past the head, for an unknown channel, and nowhere
+    /// else: offsets below the first kept event begin at that event.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] if what is there is damaged; nothing damaged is ever returned.
+    /// [`LogError::Corrupt`] if the first event is damaged or missing; nothing damaged is ever returned.
+    /// Reading from behind it on goes on, and so do commits: this alone does not end a log.
     fn read(
         &mut self,
         channel: &ChannelName,
@@ -64,7 +68,19 @@ pub trait Log: Send {
     /// The replies kept for a session, by number.
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError>;
 
-    /// What was put under an idempotency key and has not expired at `now_ms`.
+    /// The lowest number of a session that a reply is kept for.
+    fn reply_first(&mut self, session: SessionId) -> Result<Option<u64>, LogError> {
+        Ok(self.replies(session)?.first().map(|(number, _)| *number))
+    }
+
+    /// The reply kept for one number of a session.
+    fn reply(&mut self, session: SessionId, number: u64) -> Result<Option<Bytes>, LogError> {
+        let replies = self.replies(session)?;
+        Ok(replies.into_iter().find(|(kept, _)| *kept == number).map(|(_, reply)| reply))
+    }
+
+    /// What was put under an idempotency key and has not expired at `now_ms`. A key has expired at the
+    /// moment until which it was put.
     fn key(&mut self, key: &Key, now_ms: u64) -> Result<Option<Bytes>, LogError>;
 }
 
@@ -86,7 +102,8 @@ pub enum Write {
         /// The event.
         event: StoredEvent,
     },
-    /// Forgets a channel's events below `below`. The head stays, even when nothing is left.
+    /// Forgets a channel's events below `below`. The head stays, even when nothing is left; a `below`
+    /// behind the next offset means the next offset.
     Trim {
         /// The channel.
         channel: ChannelName,
@@ -126,7 +143,7 @@ pub enum Write {
         /// The first number that stays.
         below: u64,
     },
-    /// Remembers a value under an idempotency key until a moment.
+    /// Remembers a value under an idempotency key until a moment, in place of what was there.
     PutKey {
         /// The key.
         key: Key,
@@ -180,7 +197,7 @@ pub struct ChannelKeep {
 /// How much to read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
-    /// Events.
+    /// Events; the first is given even if this is 0.
     pub count_max: usize,
     /// Bytes of payloads; the first event is given even if it alone is over.
     pub bytes_max: usize,

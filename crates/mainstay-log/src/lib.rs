@@ -7,3 +7,17 @@
 
 mod contract;
 pub use contract::{ChannelKeep, ChannelRecord, Key, Log, LogError, ReadLimit, StoredEvent, Write};
+
+mod memory;
+pub use memory::MemoryLog;
+
+mod disk;
+pub use disk::{Check, DiskLog, DiskOptions, OpenError, Stats, Verify};
+
+mod page;
+mod validate;
+
+#[cfg(feature = "testing")]
+pub mod suite;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,122 @@
+//! What becomes of a log whose bytes rot.
+
+#![expect(clippy::unwrap_used, reason = "a test states its expectations with unwrap")]
+
+use mainstay_log::suite::histories::{difference, models, script};
+use mainstay_log::testing::SimDisk;
+use mainstay_log::{DiskLog, DiskOptions, Log, OpenError, Verify};
+
+#[test]
+fn rotten_bytes_are_noticed_and_never_served() {
+    rot(Verify::Records);
+}
+
+#[test]
+fn rotten_bytes_are_noticed_when_everything_is_verified() {
+    rot(Verify::Everything);
+}
+
+fn rot(verify: Verify) {
+    let script = script(8, 120);
+    let models = models(&script);
+    let disk = SimDisk::new(8);
+    let mut log = open(&disk).unwrap();
+    script.iter().for_each(|writes| log.commit(writes).unwrap());
+    // As a process that was killed leaves it, and as one that stopped.
+    let killed = disk.content();
+    drop(log);
+    let stopped = disk.content();
+    // redb says of some damage that it met it by a panic, which is caught.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut outcomes = [0; 2];
+    let mut wrong = Vec::new();
+    let mut random = 88_172_645_463_325_252u64;
+    for case in 0..CASES {
+        let mut content = if case % 2 == 0 { killed.clone() } else { stopped.clone() };
+        let length = content.len() as u64;
+        let damage = match case % 10 {
+            0 => {
+                content.truncate((next(&mut random) % length) as usize);
+                "truncated"
+            }
+            1 => {
+                let at = (next(&mut random) % length) as usize & !511;
+                content[at..at + 512].fill(0);
+                "a sector of zeros"
+            }
+            2..=4 => {
+                for _ in 0..20 {
+                    flip(&mut content, next(&mut random));
+                }
+                "twenty bits"
+            }
+            _ => {
+                flip(&mut content, next(&mut random));
+                "a bit"
+            }
+        };
+        let disk = SimDisk::new(case);
+        disk.set_content(content);
+        let options = DiskOptions { verify, ..DiskOptions::new(1) };
+        let opened = DiskLog::open_on(disk, options);
+        match opened.map(|mut log| difference(&mut log, &models[script.len()])) {
+            Err(_) | Ok(Err(_)) => outcomes[0] += 1,
+            Ok(Ok(None)) => outcomes[1] += 1,
+            Ok(Ok(Some(what))) => wrong.push(format!("case {case}, {damage}: {what:.200}")),
+        }
+    }
+    let _ = std::panic::take_hook();
+    assert!(wrong.is_empty(), "{} of {CASES}: {wrong:#?}", wrong.len());
+    assert!(outcomes.iter().all(|count| *count > CASES / 20), "{outcomes:?}");
+}
+
+/// What a killed process leaves says with one bit which of two commits counts, and both are whole: if
+/// the bit rots, the log stands where it stood one commit before. Nothing else in the header can do so.
+#[test]
+fn one_bit_of_the_header_takes_back_one_commit_and_the_others_are_noticed() {
+    let script = script(3, 30);
+    let models = models(&script);
+    let disk = SimDisk::new(3);
+    let mut log = open(&disk).unwrap();
+    script.iter().for_each(|writes| log.commit(writes).unwrap());
+    let killed = disk.content();
+    drop(log);
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut wrong = Vec::new();
+    for (name, content) in [("killed", killed), ("stopped", disk.content())] {
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut content = content.clone();
+            flip(&mut content, bit);
+            let disk = SimDisk::new(bit);
+            disk.set_content(content);
+            let outcome = open(&disk)
+                .map(|mut log| (difference(&mut log, &models[script.len()]), log.commit_count()));
+            if let Ok((Ok(Some(_)), count)) = outcome {
+                wrong.push(format!("{name}, bit {} of byte {}: commit {count}", bit % 8, bit / 8));
+            }
+        }
+    }
+    let _ = std::panic::take_hook();
+    assert_eq!(wrong, ["killed, bit 0 of byte 9: commit 29"]);
+}
+
+fn flip(content: &mut [u8], random: u64) {
+    let bit = (random % (content.len() as u64 * 8)) as usize;
+    content[bit / 8] ^= 1 << (bit % 8);
+}
+
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random >> 3
+}
+
+const CASES: u64 = 400;
+
+fn open(disk: &SimDisk) -> Result<DiskLog, OpenError> {
+    DiskLog::open_on(disk.clone(), DiskOptions::new(1))
+}
+
+/// Both descriptions of a commit, and what says which of the two counts.
+const HEADER_BYTES: u64 = 320;
