@@ -1,0 +1,312 @@
+//! Requests: from the application's wish to their outcome.
+
+use mainstay_wire::ChannelName;
+use mainstay_wire::session::{
+    ClientFrame, Encoding, ErrorCode, Failure, Outcome, Payload, PayloadKind, Publish, Reply,
+    Request,
+};
+
+use super::session::NUMBER_MAX;
+use super::state::{Call, RequestKey, StateChange};
+use super::{ClientEvent, ClientSession, Refused};
+
+impl ClientSession {
+    /// Asks for a command to be run. The request is kept until its outcome has come, over as many
+    /// connections as that takes. `deadline_at_ms` is when the outcome is no longer wanted: a
+    /// request that cannot be sent before then never runs.
+    ///
+    /// # Errors
+    /// It will never run: there is no room for it, it is too big, or the session is over.
+    pub fn request(
+        &mut self,
+        now_ms: u64,
+        command: &str,
+        payload: Payload,
+        deadline_at_ms: Option<u64>,
+    ) -> Result<RequestKey, Refused> {
+        let call = Call::Command { command: command.to_owned(), payload };
+        self.keep(now_ms, call, deadline_at_ms)
+    }
+
+    /// Asks for an event to be appended to a channel. Kept like a request.
+    ///
+    /// # Errors
+    /// As for [`request`](ClientSession::request).
+    pub fn publish(
+        &mut self,
+        now_ms: u64,
+        channel: ChannelName,
+        payload: Payload,
+    ) -> Result<RequestKey, Refused> {
+        self.keep(now_ms, Call::Publish { channel, payload }, None)
+    }
+
+    /// Asks for what a [`Call`] says.
+    ///
+    /// # Errors
+    /// As for [`request`](ClientSession::request).
+    pub fn call(
+        &mut self,
+        now_ms: u64,
+        call: Call,
+        deadline_at_ms: Option<u64>,
+    ) -> Result<RequestKey, Refused> {
+        self.keep(now_ms, call, deadline_at_ms)
+    }
+
+    /// The outcome is no longer wanted. One that was never sent never runs; of another the server
+    /// is told, and its outcome comes as it may.
+    pub fn cancel(&mut self, now_ms: u64, key: RequestKey) {
+        self.advance(now_ms);
+        let Some(request) = self.saved.requests.get(&key) else { return };
+        match request.number {
+            _ if self.is_over() => {}
+            None => {
+                self.settle(key, failed(ErrorCode::Cancelled, "cancelled before it was sent"));
+            }
+            Some(number) => {
+                let is_new = self.cancelled.insert(key);
+                // One that this connection has not sent yet is cancelled right behind it.
+                if is_new && self.is_open() && !self.unsent.contains(&number) {
+                    self.transmit(ClientFrame::Cancel { number });
+                }
+            }
+        }
+    }
+
+    /// The lowest number without an outcome.
+    pub(super) fn unanswered_from(&self) -> u64 {
+        self.numbered.keys().next().copied().unwrap_or(self.saved.next_number)
+    }
+
+    pub(super) fn handle_reply(&mut self, reply: Reply) {
+        if reply.number == 0 || reply.number >= self.saved.next_number {
+            return self.fault("a reply to a request that was never made");
+        }
+        match self.numbered.get(&reply.number) {
+            Some(&key) => self.settle(key, reply.outcome),
+            None => self.counters.outcome_duplicate_count += 1,
+        }
+    }
+
+    /// Makes frames of requests that wait, as many as the server allows.
+    pub(super) fn send_waiting(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        self.number_waiting();
+        while let Some(number) = self.unsent.pop_front() {
+            let Some(key) = self.numbered.get(&number).copied() else { continue };
+            let Some(frame) = self.frame_of(number, key) else { continue };
+            self.transmit(frame);
+            if self.cancelled.contains(&key) {
+                self.transmit(ClientFrame::Cancel { number });
+            }
+        }
+    }
+
+    /// Tells a server that we came back to what is no longer wanted.
+    pub(super) fn send_cancels(&mut self) {
+        self.cancelled.retain(|key| self.saved.requests.contains_key(key));
+        for key in self.cancelled.clone() {
+            match self.saved.requests.get(&key).and_then(|request| request.number) {
+                Some(number) => self.transmit(ClientFrame::Cancel { number }),
+                None => {
+                    let text = "cancelled before the server had it";
+                    self.settle(key, failed(ErrorCode::Cancelled, text));
+                }
+            }
+        }
+    }
+
+    /// What was not sent by its deadline is not sent at all.
+    pub(super) fn expire_deadlines(&mut self) {
+        while let Some(&(at_ms, key)) = self.deadlines.first() {
+            if at_ms > self.now_ms {
+                return;
+            }
+            self.settle(key, failed(ErrorCode::NeverRan, "its deadline passed before it was sent"));
+        }
+    }
+
+    /// Gives every request its outcome, for the session is over.
+    pub(super) fn settle_all(&mut self) {
+        let keys: Vec<_> = self.saved.requests.keys().copied().collect();
+        for key in keys {
+            let was_sent = self.saved.requests.get(&key).is_some_and(|r| r.number.is_some());
+            let outcome = match was_sent {
+                true => Outcome::Indeterminate,
+                false => failed(ErrorCode::NeverRan, "the session ended before it was sent"),
+            };
+            self.settle(key, outcome);
+        }
+    }
+
+    /// Builds the indexes anew after the numbers have changed.
+    pub(super) fn index_requests(&mut self) {
+        self.waiting.clear();
+        self.numbered.clear();
+        self.unsent.clear();
+        self.deadlines.clear();
+        self.outbox_bytes = 0;
+        self.flight_bytes = 0;
+        for (&key, request) in &self.saved.requests {
+            self.outbox_bytes += request.call.bytes();
+            match request.number {
+                Some(number) => {
+                    self.numbered.insert(number, key);
+                    self.flight_bytes += request.call.bytes();
+                }
+                None => {
+                    self.waiting.insert(key);
+                    self.deadlines.extend(request.deadline_at_ms.map(|at_ms| (at_ms, key)));
+                }
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        now_ms: u64,
+        call: Call,
+        deadline_at_ms: Option<u64>,
+    ) -> Result<RequestKey, Refused> {
+        self.advance(now_ms);
+        if self.is_over() {
+            return Err(Refused::Ended);
+        }
+        if let Some(limits) = self.limits {
+            let (bytes, bytes_max) = (self.frame_bytes(&call), limits.message_bytes_max as usize);
+            if bytes > bytes_max {
+                return Err(Refused::TooBig { bytes, bytes_max });
+            }
+        }
+        let bytes = call.bytes();
+        if self.saved.requests.len() >= self.config.outbox_count_max
+            || self.outbox_bytes.saturating_add(bytes) > self.config.outbox_bytes_max
+        {
+            return Err(Refused::OutboxFull);
+        }
+        let key = self.saved.next_key;
+        self.outbox_bytes += bytes;
+        self.waiting.insert(key);
+        self.deadlines.extend(deadline_at_ms.map(|at_ms| (at_ms, key)));
+        self.change(StateChange::Requested { key, call, deadline_at_ms });
+        Ok(key)
+    }
+
+    /// The one place where a request gets its outcome.
+    fn settle(&mut self, key: RequestKey, outcome: Outcome) {
+        let Some(request) = self.saved.requests.get(&key) else { return };
+        let bytes = request.call.bytes();
+        self.outbox_bytes = self.outbox_bytes.saturating_sub(bytes);
+        if let Some(at_ms) = request.deadline_at_ms {
+            self.deadlines.remove(&(at_ms, key));
+        }
+        let number = request.number;
+        self.waiting.remove(&key);
+        self.cancelled.remove(&key);
+        self.tell(ClientEvent::Outcome { key, outcome });
+        self.change(StateChange::Settled { key });
+        if let Some(number) = number {
+            self.numbered.remove(&number);
+            self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
+            self.note_arrivals(1);
+        }
+    }
+
+    /// Gives numbers to those that wait, in order, while the server's window has room.
+    fn number_waiting(&mut self) {
+        let limits = self.limits.map(|limits| (limits.request_count_max, limits.message_bytes_max));
+        let Some((count_max, bytes_max)) = limits else { return };
+        let mut batch_count = 0;
+        while self.numbered.len() < count_max as usize && batch_count < BATCH_COUNT_MAX {
+            let Some(key) = self.waiting.first().copied() else { return };
+            let Some(request) = self.saved.requests.get(&key) else { return };
+            let (bytes, deadline) = (self.frame_bytes(&request.call), request.deadline_at_ms);
+            let flight_bytes = self.flight_bytes + request.call.bytes();
+            if deadline.is_some_and(|at_ms| at_ms <= self.now_ms) {
+                let text = "its deadline passed before it was sent";
+                self.settle(key, failed(ErrorCode::NeverRan, text));
+                continue;
+            }
+            if bytes > bytes_max as usize {
+                let text = format!("its {bytes} bytes are over the server's limit of {bytes_max}");
+                self.settle(key, failed(ErrorCode::TooBig, &text));
+                continue;
+            }
+            let number = self.saved.next_number;
+            let is_too_much =
+                flight_bytes > self.config.flight_bytes_max && !self.numbered.is_empty();
+            if number >= NUMBER_MAX || is_too_much || !self.has_number_room(count_max) {
+                return;
+            }
+            self.flight_bytes = flight_bytes;
+            self.waiting.remove(&key);
+            if let Some(at_ms) = deadline {
+                self.deadlines.remove(&(at_ms, key));
+            }
+            self.change(StateChange::Numbered { key, number });
+            self.numbered.insert(number, key);
+            self.unsent.push_back(number);
+            batch_count += 1;
+        }
+    }
+
+    /// A server keeps outcomes until they are acknowledged, and not without bound.
+    fn has_number_room(&mut self, count_max: u32) -> bool {
+        let held_max = u64::from(count_max) + UNACKNOWLEDGED_COUNT_MAX;
+        let is_held = |from: u64| self.saved.next_number.saturating_sub(from) + 1 >= held_max;
+        if is_held(self.acked_from) && !is_held(self.unanswered_from()) {
+            self.acknowledge();
+            return true;
+        }
+        !is_held(self.acked_from)
+    }
+
+    fn frame_of(&self, number: u64, key: RequestKey) -> Option<ClientFrame> {
+        let request = self.saved.requests.get(&key)?;
+        Some(match request.call.clone() {
+            Call::Command { command, payload } => ClientFrame::Request(Request {
+                number,
+                command,
+                payload,
+                deadline_ms: request.deadline_at_ms.map(|at_ms| at_ms.saturating_sub(self.now_ms)),
+            }),
+            Call::Publish { channel, payload } => {
+                ClientFrame::Publish(Publish { number, channel, payload })
+            }
+        })
+    }
+
+    /// The bytes that a request takes as a message, or a little more.
+    fn frame_bytes(&self, call: &Call) -> usize {
+        let (Call::Command { payload, .. } | Call::Publish { payload, .. }) = call;
+        let name_bytes = match call {
+            Call::Command { command, .. } => command.len() * ESCAPE_BYTES,
+            Call::Publish { channel, .. } => channel.as_str().len(),
+        };
+        self.payload_bytes(payload) + name_bytes + FRAME_BYTES
+    }
+
+    pub(super) fn payload_bytes(&self, payload: &Payload) -> usize {
+        match (self.config.encoding, payload.kind) {
+            (Encoding::Json, PayloadKind::Binary) => payload.bytes.len().div_ceil(3) * 4,
+            _ => payload.bytes.len(),
+        }
+    }
+}
+
+/// Outcomes that a client may leave unacknowledged (PROTOCOL.md, "Acknowledgements").
+const UNACKNOWLEDGED_COUNT_MAX: u64 = 64;
+
+pub(super) fn failed(code: ErrorCode, message: &str) -> Outcome {
+    Outcome::Failed(Failure { code, message: message.to_owned() })
+}
+
+/// Requests numbered at once, so that one write to a disk serves them all.
+const BATCH_COUNT_MAX: usize = 64;
+/// What stands around the payload and name of a request or a reply, at most.
+pub(super) const FRAME_BYTES: usize = 128;
+/// A byte of a text may become an escape of six in JSON.
+pub(super) const ESCAPE_BYTES: usize = 6;
