@@ -2,10 +2,13 @@
 //!
 //! A [`Hub`] is a plain struct. It does no I/O, waits for nothing and knows neither sockets nor
 //! messages; a shard of the server owns one and asks it whom an event concerns. It is not a log:
-//! nothing is kept for those who are not there.
+//! it keeps no event, only the places of those who are behind.
 //!
-//! The two things that matter are [`Hub::subscribe`] and [`Hub::subscribers`]; [`owner_shard`] says
-//! which shard puts a channel's events in order.
+//! What matters is [`Hub::live`], whom an event goes to at once, and [`Hub::next_read`], who reads
+//! on from the log.
+
+mod members;
+pub use members::{Changes, Members};
 
 mod hub;
-pub use hub::{Hub, SubscribeError, Subscriber, owner_shard};
+pub use hub::{Hub, SubscribeError, Subscriber};

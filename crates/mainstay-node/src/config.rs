@@ -39,7 +39,7 @@ pub struct NodeConfig {
     /// What is kept of an inbox. Past its count or bytes of unacknowledged events the sender gets
     /// `inbox_full`; acknowledged ones go first.
     pub inbox_retention: Retention,
-    /// Bytes of payloads in the whole log. Default 1 GiB. Past it publishing gets `store_failed`
+    /// Bytes of payloads in the whole log, and 64 more for each event. Default 1 GiB. Past it publishing gets `store_failed`
     /// until trimming has made room.
     pub log_bytes_max: u64,
     /// How long an idempotency key is remembered. Default 5 min, as retries are made within.

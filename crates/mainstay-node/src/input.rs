@@ -1,7 +1,7 @@
 //! What happens to a node.
 
 use mainstay_wire::ChannelName;
-use mainstay_wire::session::{ClientFrame, Hello, Offset, Outcome, Principal, SessionId};
+use mainstay_wire::session::{ClientFrame, Failure, Hello, Offset, Outcome, Principal, SessionId};
 
 use crate::{Call, Ticket};
 
@@ -27,6 +27,16 @@ pub enum Input {
         connection: ConnectionKey,
         /// What it said; not a hello, and no ping or pong, which the driver answers.
         frame: ClientFrame,
+    },
+    /// A numbered frame whose content cannot be acted on, such as a publish to a name that no
+    /// channel can have: it takes its number and fails without having run.
+    Unfit {
+        /// Who said it.
+        connection: ConnectionKey,
+        /// Its number.
+        number: u64,
+        /// What is wrong with it.
+        failure: Failure,
     },
     /// A connection is gone. Its last input.
     Gone {

@@ -1,12 +1,37 @@
 //! One node's sessions, channels and log, joined. No I/O but the log's, no clock, one thread.
 //!
-//! A [`Node`](crate) takes [`Input`]s (frames of clients, ends of connections, results of handlers,
+//! A [`Node`] takes [`Input`]s (frames of clients, ends of connections, results of handlers,
 //! calls of the program around it) and stages what is to be written. One commit makes all of it
 //! durable, and only then come the [`Effect`]s out: whatever anybody is told has been stored before.
 //!
 //! ```text
 //!   Input, Input, Input ──▶ Node ──writes──▶ Log::commit ──▶ Effect, Effect, Effect
 //! ```
+
+mod node;
+pub use node::Node;
+
+mod hello;
+
+mod request;
+
+mod command;
+
+mod subscribe;
+
+mod read;
+
+mod publish;
+
+mod channel;
+
+mod presence;
+
+mod expiry;
+
+mod answer;
+
+mod timer;
 
 mod input;
 pub use input::{ConnectionKey, Input};

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mainstay_node::NodeConfig;
 use mainstay_wire::handshake::{HeadLimits, OriginPolicy};
 use mainstay_wire::{Limits, Timing};
 
@@ -56,6 +57,16 @@ pub struct Config {
     pub channels_per_connection_max: usize,
     /// Bytes of events on their way to one shard. Default 16 MiB; past it publishing is refused.
     pub hub_bytes_max: usize,
+    /// Time between the handshake of a connection of the session dialect and its hello. Default 5 s.
+    pub hello_timeout: Duration,
+    /// The header in which a reverse proxy says who asks (a principal's name). Default `None`:
+    /// nobody is anybody. Dangerous unless a proxy in front sets or removes it on every request.
+    pub principal_header: Option<String>,
+    /// What sessions and channels may hold.
+    pub node: NodeConfig,
+    /// The folder of the durable store. Default `None`: sessions and channels are kept in memory,
+    /// and a restart begins anew.
+    pub data_dir: Option<PathBuf>,
     /// Over how long a shutting-down server spreads the closing of its connections. Default 5 s.
     pub drain_window: Duration,
     /// When a shutting-down server drops what has not ended by itself. Default 15 s.
@@ -96,6 +107,10 @@ impl Default for Config {
             tcp_user_timeout: Duration::from_secs(30),
             channels_per_connection_max: 16,
             hub_bytes_max: 16 * 1024 * 1024,
+            hello_timeout: Duration::from_secs(5),
+            principal_header: None,
+            node: NodeConfig::default(),
+            data_dir: None,
             drain_window: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(15),
         }

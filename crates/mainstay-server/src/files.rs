@@ -20,9 +20,10 @@ use tower_http::services::fs::{Backend, File};
 
 use crate::http::{Body, BoxError};
 
-/// Serves the folder `www`; a built-in page where it does not exist, which tries the WebSocket
-/// endpoint at `endpoint_path`.
-pub(crate) fn serve_folder<B>(
+/// Serves the folder `www`, as a server does that was given nothing else; a built-in page where it
+/// does not exist, which tries the WebSocket endpoint at `endpoint_path`. No path leads out of the
+/// folder, and names that begin with a dot are not served.
+pub fn static_files<B>(
     www: PathBuf,
     endpoint_path: &str,
 ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>

@@ -5,19 +5,24 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mainstay_hub::owner_shard;
+use mainstay_node::{Answer, Call, CallError, ConnectionKey};
 use mainstay_wire::command::CommandMessage;
 use mainstay_wire::frame::{Compression, Opcode, shared_frame};
+use mainstay_wire::session::{Epoch, ErrorCode, Offset, Outcome, Payload, SessionId};
 use mainstay_wire::{ChannelName, InvalidChannelName};
 use thiserror::Error;
+use tokio::sync::watch;
 
-use crate::inbox::{Event, Inbox, Order, Publish};
+use crate::inbox::{Inbox, Notice, Order};
+use crate::keeper::{Desk, stopping};
 
-/// Speaks to one connection, to all, or to everyone who listens to a channel.
+/// Speaks to channels, sessions and connections.
 ///
-/// Cheap to clone and usable from any thread; no method waits. Events of one channel reach every
-/// listener in the order in which they were published by one caller. Nothing is kept for those who
-/// do not listen at the moment.
+/// Cheap to clone and usable from any thread. What the command dialect needs does not wait:
+/// [`publish`](Hub::publish), [`send`](Hub::send), [`broadcast`](Hub::broadcast). What has an answer
+/// is async, and the answer comes when what it says is stored: [`append`](Hub::append),
+/// [`command`](Hub::command), and [`call`](Hub::call) for everything else. Events of one channel reach
+/// every listener in one order.
 #[derive(Clone)]
 pub struct Hub {
     reach: Arc<Reach>,
@@ -25,41 +30,105 @@ pub struct Hub {
 
 struct Reach {
     inboxes: Arc<[Inbox]>,
+    desk: Arc<Desk>,
     bytes_max: usize,
 }
 
 impl Hub {
-    pub(crate) fn new(inboxes: Arc<[Inbox]>, bytes_max: usize) -> Hub {
-        Hub { reach: Arc::new(Reach { inboxes, bytes_max }) }
+    pub(crate) fn new(inboxes: Arc<[Inbox]>, desk: Arc<Desk>, bytes_max: usize) -> Hub {
+        Hub { reach: Arc::new(Reach { inboxes, desk, bytes_max }) }
     }
 
-    /// Sends an event to everyone who listens to `channel`: a message with `requestID` 0, the
-    /// channel's name as `command` and `payload` as `someOtherThing`.
+    /// Appends a text to a channel without waiting for its place. A plain connection that listens
+    /// gets a message with `requestID` 0, the channel's name as `command` and the text as
+    /// `someOtherThing`; a session gets an event with the text as a JSON string. Whether the store
+    /// has taken it is not known here: [`append`](Hub::append) tells.
     ///
     /// # Errors
-    /// If the name is no channel name, or events are published faster than the shards can take.
+    /// If the name is no channel name, or events are published faster than they can be taken.
     pub fn publish(&self, channel: &str, payload: &str) -> Result<(), HubError> {
-        let name = ChannelName::parse(channel)?;
-        let owner = owner_shard(channel, self.reach.inboxes.len());
-        self.put(owner, Publish { channel: Some(name), event: event(channel, payload) })
+        let channels = vec![ChannelName::parse(channel)?];
+        let call = Call::Publish { channels, payload: Payload::text(payload), key: None };
+        self.reach.desk.tell(call, self.reach.bytes_max).map_err(|_| HubError::Busy)
     }
 
-    /// Sends a message with `requestID` 0 to every open connection.
+    /// Appends an event to a channel, and says where it stands once it is stored. With a `key`, a
+    /// repetition appends nothing and gets the same answer.
     ///
     /// # Errors
-    /// If events are published faster than the shards can take.
+    /// The words of PROTOCOL.md ("Words of failure").
+    pub async fn append(
+        &self,
+        channel: ChannelName,
+        payload: Payload,
+        key: Option<Bytes>,
+    ) -> Result<(Epoch, Offset), CallError> {
+        let call = Call::Publish { channels: vec![channel], payload, key };
+        match self.call(call).await? {
+            Answer::Published(places) => {
+                places.first().map(|(_, epoch, offset)| (*epoch, *offset)).ok_or_else(mismatch)
+            }
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Has the client of a session run a command, and waits for its reply, across reconnects, until
+    /// the deadline.
+    ///
+    /// # Errors
+    /// `unreachable` if there is no such session, `busy` if too many commands wait for it.
+    pub async fn command(
+        &self,
+        to: SessionId,
+        command: &str,
+        payload: Payload,
+        deadline: std::time::Duration,
+    ) -> Result<Outcome, CallError> {
+        let deadline_ms = deadline.as_millis() as u64;
+        let call = Call::Command { to, command: command.to_owned(), payload, deadline_ms };
+        match self.call(call).await? {
+            Answer::Outcome(outcome) => Ok(outcome),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Asks the node for anything.
+    ///
+    /// # Errors
+    /// The words of PROTOCOL.md ("Words of failure"); `busy` also when the server is stopping.
+    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        let answer = self.reach.desk.call(call, self.reach.bytes_max)?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Tells when a channel has new events: the newest offset, or [`Offset::ZERO`] until the first
+    /// that comes after this call. Read them with [`Call::History`].
+    pub fn watch_head(&self, channel: &ChannelName) -> watch::Receiver<Offset> {
+        self.reach.desk.watch_head(channel)
+    }
+
+    /// Sends a message with `requestID` 0 to every plain connection: those of the command dialect.
+    ///
+    /// # Errors
+    /// If messages are sent faster than the shards can take.
     pub fn broadcast(&self, command: &str, payload: &str) -> Result<(), HubError> {
-        self.put(0, Publish { channel: None, event: event(command, payload) })
+        if self.reach.inboxes.iter().any(|inbox| inbox.is_full(self.reach.bytes_max)) {
+            return Err(HubError::Busy);
+        }
+        let notice = notice(command, payload);
+        self.reach.inboxes.iter().for_each(|i| i.put(vec![Order::Broadcast(notice.clone())]));
+        Ok(())
     }
 
-    /// Sends a message with `requestID` 0 to one connection. Whether the connection still is there
-    /// is not known here; if it is not, nothing happens.
+    /// Sends a message with `requestID` 0 to one plain connection. Whether the connection still is
+    /// there is not known here; if it is not, nothing happens.
     ///
     /// # Errors
-    /// If events are published faster than the shard can take.
+    /// If messages are sent faster than the shard can take.
     pub fn send(&self, to: ConnectionId, command: &str, payload: &str) -> Result<(), HubError> {
         let Some(inbox) = self.reach.inboxes.get(to.shard()) else { return Ok(()) };
-        inbox.send(to, event(command, payload), self.reach.bytes_max).map_err(|_| HubError::Busy)
+        let order = Order::Send { to, notice: notice(command, payload) };
+        inbox.offer(order, self.reach.bytes_max).map_err(|_| HubError::Busy)
     }
 
     /// Closes one connection with code 1000 and `detail` as the reason.
@@ -68,11 +137,12 @@ impl Hub {
             inbox.order(Order::Close { connection, detail: detail.to_owned() });
         }
     }
+}
 
-    fn put(&self, shard: usize, publish: Publish) -> Result<(), HubError> {
-        let Some(inbox) = self.reach.inboxes.get(shard) else { return Err(HubError::Busy) };
-        inbox.publish(publish, self.reach.bytes_max).map_err(|_| HubError::Busy)
-    }
+/// The keeper answered something else than it was asked: its defect, and nobody's data is harmed.
+fn mismatch() -> CallError {
+    let message = "the server answered something else".to_owned();
+    CallError { code: ErrorCode::Internal, message }
 }
 
 impl fmt::Debug for Hub {
@@ -81,7 +151,7 @@ impl fmt::Debug for Hub {
     }
 }
 
-/// An event that could not be sent.
+/// A message that could not be sent.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HubError {
@@ -114,6 +184,18 @@ impl ConnectionId {
     }
 }
 
+impl From<ConnectionKey> for ConnectionId {
+    fn from(key: ConnectionKey) -> ConnectionId {
+        ConnectionId(key.0)
+    }
+}
+
+impl From<ConnectionId> for ConnectionKey {
+    fn from(id: ConnectionId) -> ConnectionKey {
+        ConnectionKey(id.0)
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:016x}", self.0)
@@ -128,19 +210,24 @@ impl FromStr for ConnectionId {
     }
 }
 
-/// Encodes an event once for all who will get it.
-fn event(command: &str, payload: &str) -> Event {
+/// Encodes a message once for all who will get it.
+fn notice(command: &str, payload: &str) -> Notice {
+    let mut json = Vec::with_capacity(command.len() + payload.len() + 80);
+    write_notice(command, payload, &mut json);
+    let frame: Bytes = shared_frame(Opcode::Text, Compression::Plain, &json);
+    let payload = frame.slice(frame.len() - json.len()..);
+    Notice { frame, opcode: Opcode::Text, payload }
+}
+
+/// Writes a message that is no reply, as the command dialect has it.
+pub(crate) fn write_notice(command: &str, payload: &str, out: &mut Vec<u8>) {
     let message = CommandMessage {
         request_id: 0,
         command: command.into(),
         some_other_thing: payload.into(),
         success: true,
     };
-    let mut json = Vec::with_capacity(command.len() + payload.len() + 80);
-    message.write(&mut json);
-    let frame: Bytes = shared_frame(Opcode::Text, Compression::Plain, &json);
-    let payload = frame.slice(frame.len() - json.len()..);
-    Event { frame, opcode: Opcode::Text, payload }
+    message.write(out);
 }
 
 /// Shards that fit into a connection id.
@@ -165,9 +252,10 @@ mod tests {
     #[test]
     fn publishing_is_refused_when_the_box_is_full_and_nothing_else_is() {
         let inboxes: Arc<[Inbox]> = Arc::new([Inbox::default()]);
-        let hub = Hub::new(inboxes, 1);
+        let hub = Hub::new(inboxes, Arc::default(), 1);
         assert_eq!(hub.publish("news", "one"), Ok(()));
         assert_eq!(hub.publish("news", "two"), Err(HubError::Busy));
+        assert_eq!(hub.broadcast("all", "one"), Ok(()));
         assert_eq!(hub.broadcast("all", "two"), Err(HubError::Busy));
         let id = ConnectionId::new(0, 0, 0);
         assert_eq!(hub.send(id, "you", "two"), Err(HubError::Busy));

@@ -1,57 +1,53 @@
-//! What other threads, handlers and other shards want of a shard.
+//! What other threads, handlers and the keeper want of a shard.
 
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mainstay_wire::ChannelName;
+use mainstay_node::{Effect, Page};
 use mainstay_wire::frame::Opcode;
+use mainstay_wire::session::{Event, Outcome, ServerFrame, SessionId};
 use tokio::sync::Notify;
 
 use crate::ConnectionId;
-use crate::shard::{Adopted, Completion};
+use crate::shard::{Adopted, Completion, HandlerEnd, HandlerTicket};
 
-/// A shard's letter box: bounded in bytes, emptied once per turn.
+/// A shard's letter box: bounded in bytes, emptied once per turn. What is put in by one thread comes
+/// out in the order in which it was put in.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    queues: Mutex<Queues>,
+    queue: Mutex<Queue>,
     pub(crate) wake: Notify,
 }
 
-/// What was in the box.
 #[derive(Debug, Default)]
-pub(crate) struct Queues {
-    /// Events that this shard puts in order, and passes on.
-    pub(crate) publishes: Vec<Publish>,
-    /// Events that have their place in the order: for this shard's own connections.
-    pub(crate) deliveries: Vec<Publish>,
-    pub(crate) orders: Vec<Order>,
-    event_bytes: usize,
+struct Queue {
+    orders: Vec<Order>,
+    bytes: usize,
+    /// Whether the shard has ended: what is put in then is for nobody.
+    is_closed: bool,
 }
 
-/// An event on its way.
+/// A message for plain connections, as the frame that each of them gets, encoded once.
 #[derive(Clone, Debug)]
-pub(crate) struct Publish {
-    /// `None` is for everybody.
-    pub(crate) channel: Option<ChannelName>,
-    pub(crate) event: Event,
-}
-
-/// An event as the frame that every plain subscriber gets, encoded once.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
+pub(crate) struct Notice {
     pub(crate) frame: Bytes,
     pub(crate) opcode: Opcode,
     /// The payload's share of the frame.
     pub(crate) payload: Bytes,
 }
 
-/// Everything else.
+/// Something for a shard to do.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// What the keeper decided.
+    Effect(Effect),
+    /// A message for every plain connection.
+    Broadcast(Notice),
+    /// A message for one plain connection.
     Send {
         to: ConnectionId,
-        event: Event,
+        notice: Notice,
     },
     Close {
         connection: ConnectionId,
@@ -59,106 +55,140 @@ pub(crate) enum Order {
     },
     Adopt(Box<Adopted>),
     Complete(Completion),
+    /// The handler of a session's request is done.
+    Ran {
+        ticket: Box<HandlerTicket>,
+        session: SessionId,
+        number: u64,
+        end: HandlerEnd,
+    },
     /// A connection that went on as plain HTTP is done.
     HttpDone,
+    /// The log has failed: every connection that rests on it ends.
+    StoreFailed,
     Drain,
     Stop,
 }
 
 impl Inbox {
-    /// Puts an event in for ordering; gives it back if the box is full.
-    pub(crate) fn publish(&self, publish: Publish, bytes_max: usize) -> Result<(), Publish> {
-        let mut queues = self.lock();
-        if queues.event_bytes >= bytes_max {
-            return Err(publish);
+    /// Puts in something small.
+    pub(crate) fn order(&self, order: Order) {
+        let mut queue = self.lock();
+        if !queue.is_closed {
+            queue.orders.push(order);
+            self.wake.notify_one();
         }
-        queues.event_bytes += publish.event.frame.len();
-        queues.publishes.push(publish);
-        drop(queues);
-        self.wake.notify_one();
-        Ok(())
     }
 
-    /// Puts in events that have been ordered. Their owner shard looks at
-    /// [`is_full`](Inbox::is_full) first, so that a slow shard slows publishers down and loses
-    /// nothing. Deliveries are never put back, so two shards cannot wait for each other.
-    pub(crate) fn deliver(&self, deliveries: &[Publish]) {
-        let mut queues = self.lock();
-        queues.event_bytes += deliveries.iter().map(|d| d.event.frame.len()).sum::<usize>();
-        queues.deliveries.extend_from_slice(deliveries);
-        drop(queues);
+    /// Puts in all of `orders`. Whoever may wait looks at [`is_full`](Inbox::is_full) first.
+    pub(crate) fn put(&self, mut orders: Vec<Order>) {
+        let mut queue = self.lock();
+        if queue.is_closed {
+            return;
+        }
+        queue.bytes += orders.iter().map(weight).sum::<usize>();
+        queue.orders.append(&mut orders);
+        drop(queue);
         self.wake.notify_one();
+    }
+
+    /// Puts in something that may be refused.
+    pub(crate) fn offer(&self, order: Order, bytes_max: usize) -> Result<(), InboxFull> {
+        let mut queue = self.lock();
+        if queue.bytes >= bytes_max {
+            return Err(InboxFull);
+        }
+        if queue.is_closed {
+            return Ok(());
+        }
+        queue.bytes += weight(&order);
+        queue.orders.push(order);
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
     }
 
     pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
-        self.lock().event_bytes >= bytes_max
+        self.lock().bytes >= bytes_max
     }
 
-    pub(crate) fn order(&self, order: Order) {
-        self.lock().orders.push(order);
-        self.wake.notify_one();
-    }
-
-    /// Sends to one connection; gives the event back if the box is full.
-    pub(crate) fn send(
-        &self,
-        to: ConnectionId,
-        event: Event,
-        bytes_max: usize,
-    ) -> Result<(), Event> {
-        let mut queues = self.lock();
-        if queues.event_bytes >= bytes_max {
-            return Err(event);
-        }
-        queues.event_bytes += event.frame.len();
-        queues.orders.push(Order::Send { to, event });
-        drop(queues);
-        self.wake.notify_one();
-        Ok(())
+    /// The shard has ended: nothing is kept for it, and nobody waits for it.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.is_closed = true;
+        queue.bytes = 0;
+        queue.orders.clear();
     }
 
     /// Empties the box.
-    pub(crate) fn take(&self) -> Queues {
-        mem::take(&mut *self.lock())
+    pub(crate) fn take(&self) -> Vec<Order> {
+        let mut queue = self.lock();
+        queue.bytes = 0;
+        mem::take(&mut queue.orders)
     }
 
-    /// Puts back what cannot be passed on yet, before what came meanwhile.
-    pub(crate) fn put_back(&self, mut publishes: Vec<Publish>) {
-        let mut queues = self.lock();
-        queues.event_bytes += publishes.iter().map(|p| p.event.frame.len()).sum::<usize>();
-        publishes.append(&mut queues.publishes);
-        queues.publishes = publishes;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queues> {
-        // Pushing and taking leave the queues whole, so a poisoned lock guards nothing broken.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Pushing and taking leave the queue whole, so a poisoned lock guards nothing broken.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// So many bytes wait already that nothing was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InboxFull;
+
+/// What an order holds in memory, roughly.
+fn weight(order: &Order) -> usize {
+    match order {
+        Order::Effect(effect) => match effect {
+            Effect::Deliver { events, .. } | Effect::Page(Page { events, .. }) => {
+                events.iter().map(event_weight).sum()
+            }
+            Effect::Send { frame: ServerFrame::Reply(reply), .. } => match &reply.outcome {
+                Outcome::Done(payload) => payload.bytes.len(),
+                _ => 0,
+            },
+            Effect::Run { request, .. } => request.payload.bytes.len(),
+            _ => 0,
+        },
+        Order::Broadcast(notice) | Order::Send { notice, .. } => notice.frame.len(),
+        _ => 0,
+    }
+}
+
+fn event_weight(event: &Event) -> usize {
+    EVENT_BYTES + event.payload.bytes.len()
+}
+
+/// An event without its payload.
+const EVENT_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn publish(text: &'static str) -> Publish {
+    fn notice(text: &'static str) -> Notice {
         let frame = Bytes::from(text);
-        let event = Event { frame: frame.clone(), opcode: Opcode::Text, payload: frame };
-        Publish { channel: None, event }
-    }
-
-    fn frames(publishes: &[Publish]) -> Vec<&[u8]> {
-        publishes.iter().map(|publish| publish.event.frame.as_ref()).collect()
+        Notice { frame: frame.clone(), opcode: Opcode::Text, payload: frame }
     }
 
     #[test]
-    fn what_is_put_back_keeps_its_place_and_its_weight() {
+    fn a_full_box_refuses_what_is_offered_and_takes_what_must_get_in() {
         let inbox = Inbox::default();
-        inbox.publish(publish("one"), 100).expect("room");
+        inbox.offer(Order::Broadcast(notice("one")), 3).expect("room");
+        assert_eq!(inbox.offer(Order::Broadcast(notice("two")), 3), Err(InboxFull));
+        inbox.order(Order::HttpDone);
+        inbox.put(vec![Order::Broadcast(notice("three"))]);
+        assert!(inbox.is_full(8) && !inbox.is_full(9));
         let taken = inbox.take();
+        assert!(matches!(
+            &taken[..],
+            [Order::Broadcast(one), Order::HttpDone, Order::Broadcast(three)]
+                if one.frame == "one" && three.frame == "three"
+        ));
         assert!(!inbox.is_full(1), "an empty box weighs nothing");
-        inbox.publish(publish("two"), 100).expect("room");
-        inbox.put_back(taken.publishes);
-        assert!(inbox.is_full(6) && !inbox.is_full(7));
-        assert_eq!(frames(&inbox.take().publishes), [b"one", b"two"]);
+        inbox.close();
+        inbox.put(vec![Order::Broadcast(notice("four"))]);
+        assert!(!inbox.is_full(1), "nothing gathers for a shard that has ended");
     }
 }

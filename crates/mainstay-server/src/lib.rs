@@ -26,10 +26,10 @@ mod config;
 pub use config::{Config, DeflateOffer, Dialect};
 
 mod router;
-pub use router::{CommandError, Outcome, Request, Router};
+pub use router::{CommandError, Outcome, Request, Router, SessionRequest};
 
 mod server;
-pub use server::{Builder, Server, ShardFailed, StartError};
+pub use server::{Builder, Server, ServerFailed, StartError};
 
 mod hub;
 pub use hub::{ConnectionId, Hub, HubError};
@@ -43,14 +43,23 @@ mod admission;
 
 mod inbox;
 
+mod keeper;
+
 mod shard;
 
 mod http;
 
 mod files;
+pub use files::static_files;
 
 mod upgrade;
 pub use upgrade::Upgrader;
 
-pub use mainstay_wire::handshake::{HeadLimits, Origin, OriginPolicy};
+pub use mainstay_node::{
+    Answer, Call, CallError, ChannelView, MemberView, NodeConfig, Retention, SessionStanding,
+    SessionView, SubscriptionView, Target,
+};
+pub use mainstay_wire::handshake::{Authority, HeadLimits, Origin, OriginPolicy};
+pub use mainstay_wire::session;
+pub use mainstay_wire::{ChannelName, InvalidChannelName};
 pub use mainstay_wire::{EndReason, Limits, Timing};

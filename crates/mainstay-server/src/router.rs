@@ -1,11 +1,14 @@
 //! Commands and the handlers that run them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use mainstay_wire::session::{Payload, PayloadKind, Principal, SessionId};
 
 use crate::{ConnectionId, Hub};
 
@@ -18,14 +21,70 @@ pub struct Request {
     pub request_id: i64,
     /// The command's name.
     pub command: String,
-    /// What the client sent along (`someOtherThing`).
+    /// What the client sent along: `someOtherThing`, or a session's payload as text (a JSON string
+    /// as what it means, other JSON as it is written).
     pub payload: String,
+    /// What is known besides when the request came in a session.
+    pub session: Option<SessionRequest>,
     /// For speaking to others.
     pub hub: Hub,
 }
 
+/// What a request of a session has besides.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// Which session.
+    pub session: SessionId,
+    /// Who it belongs to.
+    pub principal: Option<Principal>,
+    /// The payload as it was sent.
+    pub payload: Payload,
+}
+
+impl Request {
+    /// A name for this request that is the same however often it is sent, and no other's: what a
+    /// handler gives to services behind it, so that they do a thing once. `None` in the command
+    /// dialect, which never sends again.
+    pub fn idempotency_key(&self) -> Option<String> {
+        self.session.as_ref().map(|session| format!("{}:{}", session.session, self.request_id))
+    }
+}
+
 /// What a handler answers: the result's text, or why there is none.
 pub type Outcome = Result<String, CommandError>;
+
+/// What a handler has answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Text(String),
+    Payload(Payload),
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Answer::Text(text) => Cow::Borrowed(text),
+            Answer::Payload(payload) => payload_text(payload),
+        }
+    }
+
+    pub(crate) fn into_payload(self) -> Payload {
+        match self {
+            Answer::Text(text) => Payload::text(&text),
+            Answer::Payload(payload) => payload,
+        }
+    }
+}
+
+/// A payload for those who know only texts: a JSON string as what it means, other JSON as it is
+/// written, bytes as well as they can be read.
+pub(crate) fn payload_text(payload: &Payload) -> Cow<'_, str> {
+    let text = match payload.kind {
+        PayloadKind::Json => serde_json::from_slice::<String>(&payload.bytes).ok(),
+        PayloadKind::Binary => None,
+    };
+    text.map_or_else(|| String::from_utf8_lossy(&payload.bytes), Cow::Owned)
+}
 
 /// Why a command failed: what the client is told, and apart from it what the log is told.
 #[derive(Debug)]
@@ -77,7 +136,7 @@ pub struct Router {
     fallback: Handler,
 }
 
-pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Answer, CommandError>> + Send>>;
 type Handler = Arc<dyn Fn(Request) -> Running + Send + Sync>;
 
 impl Router {
@@ -97,6 +156,17 @@ impl Router {
         R: Future<Output = Outcome> + Send + 'static,
     {
         self.handlers.insert(command.into(), handler(run));
+        self
+    }
+
+    /// The same for a handler that answers with more than a text.
+    #[must_use]
+    pub fn payload_handler<F, R>(mut self, command: impl Into<String>, run: F) -> Router
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Payload, CommandError>> + Send + 'static,
+    {
+        self.handlers.insert(command.into(), payload_handler(run));
         self
     }
 
@@ -132,6 +202,17 @@ impl Router {
         self
     }
 
+    /// The same with a handler that answers with more than a text.
+    #[must_use]
+    pub fn payload_fallback<F, R>(mut self, run: F) -> Router
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Payload, CommandError>> + Send + 'static,
+    {
+        self.fallback = payload_handler(run);
+        self
+    }
+
     pub(crate) fn call(&self, request: Request) -> Running {
         self.handlers.get(&request.command).unwrap_or(&self.fallback)(request)
     }
@@ -149,10 +230,24 @@ impl fmt::Debug for Router {
     }
 }
 
+fn payload_handler<F, R>(run: F) -> Handler
+where
+    F: Fn(Request) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Payload, CommandError>> + Send + 'static,
+{
+    Arc::new(move |request| {
+        let running = run(request);
+        Box::pin(async move { running.await.map(Answer::Payload) })
+    })
+}
+
 fn handler<F, R>(run: F) -> Handler
 where
     F: Fn(Request) -> R + Send + Sync + 'static,
     R: Future<Output = Outcome> + Send + 'static,
 {
-    Arc::new(move |request| Box::pin(run(request)))
+    Arc::new(move |request| {
+        let running = run(request);
+        Box::pin(async move { running.await.map(Answer::Text) })
+    })
 }

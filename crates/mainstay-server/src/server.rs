@@ -4,11 +4,15 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use mainstay_log::{DiskLog, DiskOptions, Log, LogError, MemoryLog, OpenError};
+use mainstay_node::{Input, Node};
 use mainstay_wire::handshake::AcceptOptions;
+use mainstay_wire::session::Encoding;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use thiserror::Error;
@@ -19,6 +23,7 @@ use crate::admission::Admission;
 use crate::http::{BoxError, HttpService};
 use crate::hub::SHARD_COUNT_MAX;
 use crate::inbox::{Inbox, Order};
+use crate::keeper::{Clock, Desk, Keeper};
 use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared};
 use crate::stats::Stats;
 use crate::upgrade::Upgrader;
@@ -31,14 +36,14 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     hub: Hub,
     shared: Arc<Shared>,
-    /// How many shards still run, and whether one of them failed.
     running: watch::Receiver<Running>,
 }
 
+/// How many threads still run, shards and the keeper, and what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Running {
     count: usize,
-    has_failed: bool,
+    failed: Option<ServerFailed>,
 }
 
 /// What a server is made of.
@@ -49,7 +54,7 @@ pub struct Builder {
     listening: Listening,
 }
 
-type HttpMaker = Box<dyn FnOnce(&Config) -> HttpService + Send>;
+type HttpMaker = Box<dyn FnOnce(&Config, &Hub) -> HttpService + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listening {
@@ -97,22 +102,29 @@ impl Server {
     /// over `drain_window`, drops who is left after `drain_timeout`, and returns when all is done.
     ///
     /// # Errors
-    /// If a shard has failed.
-    pub async fn drain(&self) -> Result<(), ShardFailed> {
-        self.order(|| Order::Drain);
+    /// If a part of the server has failed.
+    pub async fn drain(&self) -> Result<(), ServerFailed> {
+        if self.shared.desk.is_closed() {
+            self.order(|| Order::Drain);
+        } else {
+            // The keeper lets sessions know first, then has the shards drain.
+            let window_ms = self.shared.config.drain_window.as_millis() as u64;
+            self.shared.desk.put(&mut vec![Input::Drain { window_ms }]);
+        }
         self.stopped().await
     }
 
     /// Waits until the server has stopped.
     ///
     /// # Errors
-    /// As soon as a shard fails: its connections are gone, the rest still works.
-    pub async fn stopped(&self) -> Result<(), ShardFailed> {
+    /// As soon as a part fails: a shard, and its connections are gone, or the store, and every
+    /// session's connection is. The rest still works.
+    pub async fn stopped(&self) -> Result<(), ServerFailed> {
         let mut running = self.running.clone();
-        let is_over = |running: &Running| running.count == 0 || running.has_failed;
+        let is_over = |running: &Running| running.count == 0 || running.failed.is_some();
         match running.wait_for(is_over).await {
-            Ok(running) if !running.has_failed => Ok(()),
-            _ => Err(ShardFailed),
+            Ok(running) => running.failed.map_or(Ok(()), Err),
+            Err(_) => Err(ServerFailed::Shard),
         }
     }
 
@@ -160,7 +172,7 @@ impl Builder {
     /// What answers requests that are not for the WebSocket endpoint, instead of static files: any
     /// tower service, an `axum::Router` for example.
     #[must_use]
-    pub fn http<S, B>(mut self, service: S) -> Builder
+    pub fn http<S, B>(self, service: S) -> Builder
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = std::convert::Infallible>,
         S: Clone + Send + Sync + 'static,
@@ -168,8 +180,23 @@ impl Builder {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.http =
-            Some(Box::new(|config| HttpService::new(service, config.timing.write_stall_timeout)));
+        self.http_with(|_, _| service)
+    }
+
+    /// Like [`http`](Builder::http), for a service that speaks to the server it stands beside.
+    #[must_use]
+    pub fn http_with<F, S, B>(mut self, make: F) -> Builder
+    where
+        F: FnOnce(&Config, &Hub) -> S + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = std::convert::Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.http = Some(Box::new(|config, hub| {
+            HttpService::new(make(config, hub), config.timing.write_stall_timeout)
+        }));
         self
     }
 
@@ -195,8 +222,10 @@ impl Builder {
             }
         };
         let addresses = addresses_of(&listeners)?;
+        let clock = Clock::start();
+        let node = open_node(&config, &clock)?;
         let shared = Arc::new(share(config, router, http, shard_count));
-        let running = start_shards(&shared, listeners)?;
+        let running = start_threads(&shared, listeners, node, clock)?;
         let hub = shared.hub.clone();
         Ok(Server { addresses, hub, shared, running })
     }
@@ -217,46 +246,86 @@ pub enum StartError {
     /// The system refused a thread, a poll or a source of randomness.
     #[error("cannot start a shard: {0}")]
     Shard(#[from] io::Error),
+    /// The store of sessions and channels cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] OpenError),
+    /// The store is open and cannot be read.
+    #[error("cannot read the store: {0}")]
+    Read(#[from] LogError),
 }
 
-/// A shard's thread ended by a panic; this is a defect of the server, and its log says which.
+/// A part of the server failed; its log says why.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a shard failed; the log says why")]
-pub struct ShardFailed;
+#[non_exhaustive]
+pub enum ServerFailed {
+    /// A shard's thread, or the keeper's, ended by a panic: a defect of the server.
+    #[error("a shard failed; the log says why")]
+    Shard,
+    /// The store can no longer be trusted with writes. Nothing that was acknowledged is lost; the
+    /// process should be started anew.
+    #[error("the store failed; the log says why")]
+    Store,
+}
 
 fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: usize) -> Shared {
     let inboxes: Arc<[Inbox]> = (0..shard_count).map(|_| Inbox::default()).collect();
-    let http = match http {
-        Some(make) => make(&config),
-        None => HttpService::new(
-            files::serve_folder(config.www.clone(), &config.path),
-            config.timing.write_stall_timeout,
-        ),
-    };
     let endpoint = Endpoint {
         path: config.path.clone(),
         head_limits: config.head,
         options: AcceptOptions {
-            subprotocols: Vec::new(),
+            subprotocols: Encoding::ALL.iter().map(|e| e.subprotocol().to_owned()).collect(),
             deflate: config.compression,
             origins: config.origins.clone(),
         },
         channel_count_max: config.channels_per_connection_max,
+        principal_header: config.principal_header.clone(),
     };
     let admission =
         Admission::new(config.connection_count_max, config.connection_count_per_address_max);
-    let hub = Hub::new(inboxes.clone(), config.hub_bytes_max);
+    let desk = Arc::new(Desk::default());
+    let hub = Hub::new(inboxes.clone(), desk.clone(), config.hub_bytes_max);
+    let http = match http {
+        Some(make) => make(&config, &hub),
+        None => HttpService::new(
+            files::static_files(config.www.clone(), &config.path),
+            config.timing.write_stall_timeout,
+        ),
+    };
     let stats = (0..shard_count).map(|_| Stats::default()).collect();
-    Shared { config, router, endpoint, http, stats, admission, inboxes, hub }
+    Shared { config, router, endpoint, http, stats, admission, inboxes, desk, hub }
 }
 
-fn start_shards(
+/// Opens the store and what rests on it.
+fn open_node(config: &Config, clock: &Clock) -> Result<Node, StartError> {
+    let log: Box<dyn Log> = match &config.data_dir {
+        None => Box::new(MemoryLog::new()),
+        Some(folder) => {
+            let mut fresh = [0; 8];
+            system_rng()?.fill_bytes(&mut fresh);
+            Box::new(DiskLog::open(folder, DiskOptions::new(u64::from_le_bytes(fresh)))?)
+        }
+    };
+    let mut node = config.node.clone();
+    node.message_bytes_max = u32::try_from(config.limits.message_bytes_max).unwrap_or(u32::MAX);
+    node.handler_timeout_ms = config.handler_timeout.as_millis() as u64;
+    if let Some(interval) = config.timing.ping_interval {
+        node.ping_interval_ms = interval.as_millis() as u64;
+    }
+    let mut seed = [0; 32];
+    system_rng()?.fill_bytes(&mut seed);
+    Ok(Node::open(clock.now_ms(Instant::now()), node, log, seed)?)
+}
+
+fn start_threads(
     shared: &Arc<Shared>,
     listeners: Vec<Vec<TcpListener>>,
+    node: Node,
+    clock: Clock,
 ) -> Result<watch::Receiver<Running>, StartError> {
-    let started = Running { count: listeners.len(), has_failed: false };
+    let started = Running { count: listeners.len() + 1, failed: None };
     let (sender, running) = watch::channel(started);
     let sender = Arc::new(sender);
+    start_keeper(shared.clone(), node, clock, sender.clone())?;
     let mut rng = system_rng()?;
     for (index, listeners) in listeners.into_iter().enumerate() {
         let mut seed = [0; 32];
@@ -266,9 +335,9 @@ fn start_shards(
             let _inside = runtime.enter();
             Shard::new(index, shared.clone(), listeners, seed)?
         };
-        let sender = sender.clone();
+        let (sender, shared) = (sender.clone(), shared.clone());
         thread::Builder::new().name(format!("mainstay-{index}")).spawn(move || {
-            let guard = ShardGuard { sender };
+            let guard = ThreadGuard { sender, shared, shard: Some(index) };
             runtime.block_on(shard.run());
             // Handlers and HTTP answers that are still under way end with their shard.
             runtime.shutdown_background();
@@ -278,16 +347,51 @@ fn start_shards(
     Ok(running)
 }
 
-/// Reports the end of a shard's thread, however it comes.
-struct ShardGuard {
+fn start_keeper(
+    shared: Arc<Shared>,
+    node: Node,
+    clock: Clock,
     sender: Arc<watch::Sender<Running>>,
+) -> io::Result<()> {
+    let (desk, inboxes) = (shared.desk.clone(), shared.inboxes.clone());
+    let bytes_max = shared.config.hub_bytes_max;
+    thread::Builder::new().name("mainstay-keeper".to_owned()).spawn(move || {
+        let guard = ThreadGuard { sender, shared, shard: None };
+        let keeper = Keeper::new(node, clock, desk.clone(), inboxes.clone(), bytes_max);
+        let kept = keeper.run();
+        desk.abandon();
+        if let Err(error) = kept {
+            tracing::error!(%error, "the store failed; nothing unstored was acknowledged");
+            guard.sender.send_modify(|running| running.failed = Some(ServerFailed::Store));
+            inboxes.iter().for_each(|inbox| inbox.order(Order::StoreFailed));
+        }
+        drop(guard);
+    })?;
+    Ok(())
 }
 
-impl Drop for ShardGuard {
+/// Reports the end of a thread, however it comes.
+struct ThreadGuard {
+    sender: Arc<watch::Sender<Running>>,
+    shared: Arc<Shared>,
+    /// Which shard's thread it is; `None` for the keeper's.
+    shard: Option<usize>,
+}
+
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
+        if let Some(inbox) = self.shard.and_then(|shard| self.shared.inboxes.get(shard)) {
+            inbox.close();
+        }
         self.sender.send_modify(|running| {
             running.count -= 1;
-            running.has_failed |= thread::panicking();
+            if thread::panicking() {
+                running.failed.get_or_insert(ServerFailed::Shard);
+            }
+            // With no shard left, what the keeper still has is all that will come.
+            if running.count == 1 || thread::panicking() {
+                self.shared.desk.close();
+            }
         });
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::inbox::Order;
 use crate::listen::set_user_timeout;
-use crate::shard::{Adopted, EndpointRefusal, Shared, Wishes};
+use crate::shard::{Adopted, EndpointRefusal, Shared, Wishes, principal};
 
 /// Opens WebSockets for requests that another hyper-based server received, and hands their sockets
 /// to the shards.
@@ -64,7 +64,12 @@ impl Upgrader {
             headers: headers.map(|(name, value)| (name.as_str(), value.as_bytes())),
         };
         let decision = self.shared.endpoint.accept(upgrade_request, request.uri().query());
-        let (accepted, wishes) = match decision {
+        let header = self.shared.endpoint.principal_header.as_deref();
+        let header = header.and_then(|name| request.headers().get(name));
+        let principal = principal(header.map(HeaderValue::as_bytes));
+        let (accepted, wishes) = match decision.and_then(|(accepted, wishes)| {
+            Ok((accepted, Wishes { principal: principal?, ..wishes }))
+        }) {
             Ok(accepted) => accepted,
             Err(refusal) => return refused(&refusal),
         };

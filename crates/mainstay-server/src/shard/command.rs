@@ -7,16 +7,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use mainstay_node::Input;
 use mainstay_wire::Message;
 use mainstay_wire::command::CommandMessage;
 use mainstay_wire::deflate::DEFLATE_BYTES_MIN;
 use mainstay_wire::frame::{Compression, Opcode};
+use mainstay_wire::session::{ErrorCode, Failure, Outcome, Principal, SessionId};
+use tokio::task::JoinError;
 
 use super::Shard;
 use super::peer::{Open, Stage, Waiting};
 use crate::inbox::Order;
-use crate::router::Running as HandlerFuture;
-use crate::{ConnectionId, Dialect, Outcome, Request};
+use crate::router::Answer;
+use crate::router::{Running as HandlerFuture, SessionRequest, payload_text};
+use crate::{CommandError, ConnectionId, Dialect, Request};
 
 /// A handler that took longer than one look has come to its end.
 #[derive(Debug)]
@@ -25,9 +29,12 @@ pub(crate) struct Completion {
     end: HandlerEnd,
 }
 
+/// A ticket that outlives the message it came with.
+pub(crate) type HandlerTicket = Ticket<'static>;
+
 /// Which command of which connection a handler runs for.
 #[derive(Clone, Debug)]
-struct Ticket<'a> {
+pub(crate) struct Ticket<'a> {
     connection: ConnectionId,
     request_id: i64,
     command: Cow<'a, str>,
@@ -35,15 +42,44 @@ struct Ticket<'a> {
 }
 
 #[derive(Debug)]
-enum HandlerEnd {
-    Done(Outcome),
+pub(crate) enum HandlerEnd {
+    Done(Result<Answer, CommandError>),
     Panicked(String),
     TimedOut,
+}
+
+impl HandlerEnd {
+    /// How a task ended; `None` if it was stopped.
+    fn of(joined: Result<Result<Answer, CommandError>, JoinError>) -> Option<HandlerEnd> {
+        match joined {
+            Ok(outcome) => Some(HandlerEnd::Done(outcome)),
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => Some(HandlerEnd::Panicked(panic_text(panic.as_ref()))),
+                Err(_) => None,
+            },
+        }
+    }
+
+    /// What a session is told.
+    fn into_outcome(self) -> Outcome {
+        let failed = |code, message: String| Outcome::Failed(Failure { code, message });
+        match self {
+            HandlerEnd::Done(Ok(answer)) => Outcome::Done(answer.into_payload()),
+            HandlerEnd::Done(Err(error)) => {
+                let is_internal = error.cause().is_some();
+                let code = if is_internal { ErrorCode::Internal } else { ErrorCode::HandlerFailed };
+                failed(code, error.message().to_owned())
+            }
+            HandlerEnd::Panicked(_) => failed(ErrorCode::Internal, PANICKED.to_owned()),
+            HandlerEnd::TimedOut => failed(ErrorCode::DeadlineExceeded, String::new()),
+        }
+    }
 }
 
 impl Shard {
     pub(super) fn handle_message(
         &mut self,
+        now: Instant,
         id: ConnectionId,
         open: &mut Open,
         message: Message<'_>,
@@ -53,6 +89,9 @@ impl Shard {
             Message::Binary(bytes) => (Opcode::Binary, bytes.as_ref()),
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return,
         };
+        if open.session.is_some() {
+            return self.handle_frame(now, id, open, opcode, payload);
+        }
         match (self.shared.config.dialect, &mut open.running) {
             (Dialect::Echo, _) => self.send(open, opcode, payload),
             (Dialect::Command, Some(running)) => {
@@ -78,6 +117,7 @@ impl Shard {
             request_id: message.request_id,
             command: message.command.clone().into_owned(),
             payload: message.some_other_thing.into_owned(),
+            session: None,
             hub: self.hub.clone(),
         };
         let CommandMessage { request_id, command, .. } = message;
@@ -100,11 +140,8 @@ impl Shard {
             let task = tokio::spawn(future);
             let abort = task.abort_handle();
             let end = match tokio::time::timeout(limit, task).await {
-                Ok(Ok(outcome)) => HandlerEnd::Done(outcome),
-                Ok(Err(stopped)) => HandlerEnd::Panicked(match stopped.try_into_panic() {
-                    Ok(panic) => panic_text(panic.as_ref()),
-                    Err(stopped) => stopped.to_string(),
-                }),
+                // Nobody else stops it.
+                Ok(joined) => HandlerEnd::of(joined).unwrap_or(HandlerEnd::TimedOut),
                 Err(_) => {
                     abort.abort();
                     HandlerEnd::TimedOut
@@ -143,11 +180,12 @@ impl Shard {
     fn reply_end(&mut self, ticket: &Ticket<'_>, open: &mut Open, end: HandlerEnd) {
         self.note_handler_end(ticket, &end);
         let result = match &end {
-            HandlerEnd::Done(Ok(text)) => Ok(text.as_str()),
+            HandlerEnd::Done(Ok(answer)) => Ok(answer.text()),
             HandlerEnd::Done(Err(error)) => Err(error.message()),
-            HandlerEnd::Panicked(_) => Err("the handler failed unexpectedly"),
+            HandlerEnd::Panicked(_) => Err(PANICKED),
             HandlerEnd::TimedOut => Err("the handler took too long"),
         };
+        let result = result.as_ref().map(|text| text.as_ref()).map_err(|problem| *problem);
         self.reply(open, ticket.opcode, ticket.request_id, &ticket.command, result);
     }
 
@@ -173,7 +211,7 @@ impl Shard {
     }
 
     /// Queues a message of this connection's own.
-    fn send(&mut self, open: &mut Open, opcode: Opcode, payload: &[u8]) {
+    pub(super) fn send(&mut self, open: &mut Open, opcode: Opcode, payload: &[u8]) {
         open.connection.outbox_mut().lend_buffer(&mut self.spare_buffers);
         match open.deflate {
             Some(deflate) if payload.len() >= DEFLATE_BYTES_MIN => {
@@ -181,6 +219,73 @@ impl Shard {
                 open.connection.send(opcode, Compression::Deflate, &deflated);
             }
             _ => open.connection.send(opcode, Compression::Plain, payload),
+        }
+    }
+
+    /// Runs the handler of a session's request. Its outcome goes to the keeper, whatever has become
+    /// of the connection by then.
+    pub(super) fn run_for_session(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        principal: Option<Principal>,
+        request: mainstay_wire::session::Request,
+    ) {
+        self.stats().count_command();
+        let number = request.number;
+        let command = request.command.clone();
+        let request = Request {
+            connection,
+            request_id: i64::try_from(number).unwrap_or(i64::MAX),
+            command: request.command,
+            payload: payload_text(&request.payload).into_owned(),
+            session: Some(SessionRequest { session, principal, payload: request.payload }),
+            hub: self.hub.clone(),
+        };
+        let ticket = Ticket {
+            connection,
+            request_id: request.request_id,
+            command: command.into(),
+            opcode: Opcode::Text,
+        };
+        match look_once(|| self.shared.router.call(request)) {
+            Look::Done(end) => {
+                self.note_handler_end(&ticket, &end);
+                self.inputs.push(Input::Ran { session, number, outcome: end.into_outcome() });
+            }
+            Look::Pending(future) => {
+                let task = tokio::spawn(future);
+                self.handlers.insert((session, number), task.abort_handle());
+                let (shared, index) = (self.shared.clone(), self.index);
+                tokio::spawn(async move {
+                    // One that was stopped has had its outcome already.
+                    let Some(end) = HandlerEnd::of(task.await) else { return };
+                    let order = Order::Ran { ticket: Box::new(ticket), session, number, end };
+                    if let Some(inbox) = shared.inboxes.get(index) {
+                        inbox.order(order);
+                    }
+                });
+            }
+        }
+    }
+
+    /// The handler of a session's request is done.
+    pub(super) fn ran_for_session(
+        &mut self,
+        ticket: &Ticket<'_>,
+        session: SessionId,
+        number: u64,
+        end: HandlerEnd,
+    ) {
+        self.handlers.remove(&(session, number));
+        self.note_handler_end(ticket, &end);
+        self.inputs.push(Input::Ran { session, number, outcome: end.into_outcome() });
+    }
+
+    /// Stops a handler whose outcome is no longer wanted.
+    pub(super) fn stop_handler(&mut self, session: SessionId, number: u64) {
+        if let Some(task) = self.handlers.remove(&(session, number)) {
+            task.abort();
         }
     }
 
@@ -231,3 +336,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a text").to_owned()
 }
+
+/// What a client is told of a panic.
+const PANICKED: &str = "the handler failed unexpectedly";

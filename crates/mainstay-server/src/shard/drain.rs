@@ -96,7 +96,8 @@ impl Shard {
             return true;
         }
         let Some(drain) = &self.drain else { return false };
-        let is_empty = self.peers.is_empty() && self.http_count == 0;
+        // What a session's handler comes to is stored even if its connection is gone.
+        let is_empty = self.peers.is_empty() && self.http_count == 0 && self.handlers.is_empty();
         is_empty || Instant::now() >= drain.deadline
     }
 

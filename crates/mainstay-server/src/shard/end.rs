@@ -18,6 +18,7 @@ impl Shard {
             Stage::Opening(_) => self.opening_count -= 1,
             Stage::Open(open) => {
                 self.channels.remove(slot);
+                self.report_gone(peer.id, open, end.reason.word());
                 received_count = open.received_count;
             }
             Stage::Refused { .. } if peer.permit.is_none() => self.refused_count -= 1,

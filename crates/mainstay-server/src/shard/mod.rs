@@ -14,17 +14,20 @@ mod fanout;
 mod open;
 mod peer;
 mod read;
+mod session;
 mod timers;
 mod write;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mainstay_node::Input;
 use mainstay_wire::deflate::{Deflater, Inflater};
+use mainstay_wire::session::SessionId;
 use mainstay_wire::{End, EndReason};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -32,16 +35,18 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slab::Slab;
 use tokio::io::unix::AsyncFd;
+use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 use crate::admission::Admission;
 use crate::http::HttpService;
 use crate::inbox::{Inbox, Order};
+use crate::keeper::Desk;
 use crate::stats::Stats;
 use crate::{Config, ConnectionId, Hub, Router};
 
-pub(crate) use command::Completion;
-pub(crate) use open::{Adopted, Endpoint, EndpointRefusal};
+pub(crate) use command::{Completion, HandlerEnd, HandlerTicket};
+pub(crate) use open::{Adopted, Endpoint, EndpointRefusal, principal};
 pub(crate) use peer::Wishes;
 
 use drain::Drain;
@@ -58,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<[Stats]>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Arc<[Inbox]>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) hub: Hub,
 }
 
@@ -94,8 +100,15 @@ pub(crate) struct Shard {
     alarm_at: Option<Instant>,
     drain: Option<Drain>,
     is_stopped: bool,
-    /// Whether events wait in the inbox because another shard lags behind.
-    publishing_is_held: bool,
+    /// What the keeper is to know of this turn.
+    inputs: Vec<Input>,
+    /// Handlers that run for sessions, so that they can be stopped.
+    handlers: HashMap<(SessionId, u64), AbortHandle>,
+    /// Peers that are not read because the keeper has too much to do, and whether it has.
+    held: Vec<usize>,
+    is_desk_full: bool,
+    /// Bytes in an outbox beyond which events are left in the log: some room stays for replies.
+    feed_bytes_max: usize,
 
     /// Peers with something to read, and with something to write.
     ready: VecDeque<usize>,
@@ -144,9 +157,11 @@ impl Shard {
                       they are registered; a Poll owns its own for life"
         )]
         let poll = AsyncFd::new(poll)?;
+        let feed_bytes_max = shared.config.limits.outbox_bytes_max / 4 * 3;
+        let (inboxes, desk) = (shared.inboxes.clone(), shared.desk.clone());
         Ok(Shard {
             index,
-            hub: Hub::new(shared.inboxes.clone(), shared.config.hub_bytes_max),
+            hub: Hub::new(inboxes, desk, shared.config.hub_bytes_max),
             limits: Arc::new(shared.config.limits.clone()),
             timing: Arc::new(shared.config.timing.clone()),
             shared,
@@ -168,7 +183,11 @@ impl Shard {
             alarm_at: None,
             drain: None,
             is_stopped: false,
-            publishing_is_held: false,
+            inputs: Vec::new(),
+            handlers: HashMap::new(),
+            held: Vec::new(),
+            is_desk_full: false,
+            feed_bytes_max,
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             has_more_events: true,
@@ -186,16 +205,20 @@ impl Shard {
         while !self.is_done() {
             self.wait().await;
             let now = Instant::now();
+            self.is_desk_full = self.shared.desk.is_full(self.shared.config.hub_bytes_max);
             self.take_events();
             self.accept_ready(now);
             self.take_inbox(now);
+            self.release_held(now);
             self.read_ready(now);
             // Only now: a process that was stopped past a deadline has read what came meanwhile.
             self.fire_timers(now);
             self.flush_dirty(now);
+            self.flush_inputs();
             watch_turn(now);
         }
         self.drop_all();
+        self.flush_inputs();
     }
 
     /// Waits for whatever comes first: readiness, an order, a deadline. With work left over it only
@@ -231,7 +254,7 @@ impl Shard {
 
     fn set_alarm(&mut self) {
         let drain = self.drain.as_ref().map(Drain::next_timeout);
-        let held = self.publishing_is_held.then(|| Instant::now() + HOLD_INTERVAL);
+        let held = (!self.held.is_empty()).then(|| Instant::now() + HOLD_INTERVAL);
         let next = [self.timers.next(), self.accept_again_at, drain, held];
         let next = next.into_iter().flatten().min();
         if self.alarm_at != next {
@@ -284,39 +307,40 @@ impl Shard {
 
     fn take_inbox(&mut self, now: Instant) {
         let Some(inbox) = self.shared.inboxes.get(self.index) else { return };
-        let mut taken = inbox.take();
-        self.publishing_is_held = !taken.publishes.is_empty() && self.is_another_full();
-        if self.publishing_is_held {
-            inbox.put_back(mem::take(&mut taken.publishes));
-        } else if !taken.publishes.is_empty() {
-            self.others().for_each(|other| other.deliver(&taken.publishes));
-            taken.deliveries.append(&mut taken.publishes);
-        }
-        self.deliver(now, taken.deliveries);
-        for order in taken.orders {
+        for order in inbox.take() {
             self.follow(now, order);
         }
     }
 
-    fn others(&self) -> impl Iterator<Item = &Inbox> {
-        let inboxes = self.shared.inboxes.iter().enumerate();
-        inboxes.filter(|(index, _)| *index != self.index).map(|(_, inbox)| inbox)
-    }
-
-    /// Whether a shard lags so far behind that publishers must wait for it.
-    fn is_another_full(&self) -> bool {
-        self.others().any(|other| other.is_full(self.shared.config.hub_bytes_max))
-    }
-
     fn follow(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Send { to, event } => self.send_event(now, to, event),
-            Order::Close { connection, detail } => self.close_connection(now, connection, &detail),
+            Order::Effect(effect) => self.carry_out(now, effect),
+            Order::Broadcast(notice) => self.broadcast(now, &notice),
+            Order::Send { to, notice } => self.send_notice(now, to, &notice),
+            Order::Close { connection, detail } => {
+                self.close_connection(now, connection, EndReason::LocalClose, &detail);
+            }
             Order::Adopt(adopted) => self.adopt(now, *adopted),
             Order::Complete(completion) => self.complete(now, completion),
+            Order::Ran { ticket, session, number, end } => {
+                self.ran_for_session(&ticket, session, number, end);
+            }
             Order::HttpDone => self.http_count -= 1,
+            Order::StoreFailed => self.end_sessions(now),
             Order::Drain => self.begin_drain(now),
             Order::Stop => self.is_stopped = true,
+        }
+    }
+
+    /// Reads those again who waited for the keeper, if it has caught up.
+    fn release_held(&mut self, now: Instant) {
+        if self.held.is_empty() || self.is_desk_full {
+            return;
+        }
+        for slot in mem::take(&mut self.held) {
+            if let Some(peer) = self.take_slot(slot) {
+                self.settle(now, peer);
+            }
         }
     }
 
@@ -362,6 +386,7 @@ impl Shard {
             return self.end(now, peer, end);
         }
         self.reclaim_buffer(&mut peer);
+        self.read_on(&mut peer);
         self.resume_reading(&mut peer);
         if let Some(at) = self.next_timeout(&peer)
             && peer.armed_at.is_none_or(|armed_at| at < armed_at)
@@ -377,7 +402,11 @@ impl Shard {
     fn next_timeout(&self, peer: &Peer) -> Option<Instant> {
         match &peer.stage {
             Stage::Opening(_) => Some(peer.since + self.shared.config.handshake_timeout),
-            Stage::Open(open) => open.connection.next_timeout(),
+            Stage::Open(open) => {
+                let hello = open.session.as_ref().and_then(|session| session.hello_deadline());
+                let hello = hello.filter(|_| open.connection.is_open());
+                [hello, open.connection.next_timeout()].into_iter().flatten().min()
+            }
             Stage::Refused { deadline } => Some(*deadline),
         }
     }
@@ -390,7 +419,13 @@ impl Shard {
                     peer.finish(End::new(EndReason::HandshakeTimeout, detail));
                 }
             }
-            Stage::Open(open) => open.connection.handle_timeout(now),
+            Stage::Open(open) => {
+                open.connection.handle_timeout(now);
+                let hello = open.session.as_ref().and_then(|session| session.hello_deadline());
+                if hello.is_some_and(|deadline| now >= deadline) {
+                    open.connection.close(now, EndReason::HelloTimeout, "no hello came");
+                }
+            }
             Stage::Refused { deadline } => peer.is_finished |= now >= *deadline,
         }
     }

@@ -10,12 +10,14 @@ use mainstay_wire::frame::Compression;
 use mainstay_wire::handshake::{
     AcceptOptions, Accepted, HeadLimits, Refusal, RequestHead, UpgradeRequest, accept,
 };
+use mainstay_wire::session::{Encoding, InvalidIdentity, Principal};
 use mainstay_wire::{ChannelName, Connection, End, EndReason, InvalidChannelName, Role};
 use mio::net::TcpStream;
 
 use super::Shard;
 use super::accept::REFUSED_LINGER;
 use super::peer::{Open, Peer, Stage, Wishes};
+use super::session::SessionPeer;
 use crate::admission::Permit;
 use crate::inbox::Order;
 
@@ -26,6 +28,8 @@ pub(crate) struct Endpoint {
     pub(crate) head_limits: HeadLimits,
     pub(crate) options: AcceptOptions,
     pub(crate) channel_count_max: usize,
+    /// The header in which a proxy that can be trusted says who asks.
+    pub(crate) principal_header: Option<String>,
 }
 
 /// An upgraded socket that another HTTP server hands over.
@@ -63,7 +67,8 @@ impl Endpoint {
         let accepted = accept(request, &self.options).map_err(EndpointRefusal::Handshake)?;
         let channels = self.channels(query)?;
         let deflate = accepted.deflate;
-        Ok((accepted, Wishes { deflate, channels }))
+        let encoding = accepted.subprotocol.as_deref().and_then(Encoding::from_subprotocol);
+        Ok((accepted, Wishes { deflate, channels, encoding, principal: None }))
     }
 
     /// The channels that `?channel=NAME&channel=NAME` names.
@@ -88,7 +93,11 @@ impl Endpoint {
         if request.path() != self.path {
             return Decision::Http;
         }
-        match self.accept(UpgradeRequest::from(&request), request.query()) {
+        let accepted = self.accept(UpgradeRequest::from(&request), request.query());
+        let header = self.principal_header.as_deref().and_then(|name| request.header(name));
+        match accepted.and_then(|(accepted, wishes)| {
+            Ok((accepted, Wishes { principal: principal(header)?, ..wishes }))
+        }) {
             Ok((accepted, wishes)) => Decision::Accept(accepted, wishes),
             Err(refusal) => refuse(&refusal),
         }
@@ -104,6 +113,16 @@ pub(crate) enum EndpointRefusal {
     Channel(InvalidChannelName),
     #[error("a connection may listen to at most {0} channels")]
     TooManyChannels(usize),
+    #[error("the principal's header is not valid: {0}")]
+    Principal(InvalidIdentity),
+}
+
+/// Who asks, if the header of the operator's proxy says so.
+pub(crate) fn principal(header: Option<&[u8]>) -> Result<Option<Principal>, EndpointRefusal> {
+    let Some(header) = header else { return Ok(None) };
+    let name = std::str::from_utf8(header).map_err(|_| InvalidIdentity::Principal);
+    let principal = name.and_then(Principal::parse);
+    principal.map(Some).map_err(EndpointRefusal::Principal)
 }
 
 impl EndpointRefusal {
@@ -210,7 +229,7 @@ impl Shard {
     /// Makes a WebSocket of a socket whose handshake is accepted. The answer takes the way of all
     /// frames, through the outbox.
     fn open(&mut self, now: Instant, peer: &mut Peer, wishes: Wishes, answer: Option<Vec<u8>>) {
-        let Wishes { deflate, channels } = wishes;
+        let Wishes { deflate, channels, encoding, principal } = wishes;
         let compression = if deflate.is_some() { Compression::Deflate } else { Compression::Plain };
         let (limits, timing) = (self.limits.clone(), self.timing.clone());
         let seed = self.seed();
@@ -218,7 +237,8 @@ impl Shard {
         if let Some(answer) = answer {
             connection.outbox_mut().push_shared(Bytes::from(answer));
         }
-        for channel in &channels {
+        // A session says in its hello and by subscribing what it listens to.
+        for channel in channels.iter().filter(|_| encoding.is_none()) {
             let count_max = self.shared.endpoint.channel_count_max;
             // The endpoint has counted them already.
             let _ = self.channels.subscribe(peer.id.slot(), channel, count_max);
@@ -226,7 +246,14 @@ impl Shard {
         if matches!(peer.stage, Stage::Opening(_)) {
             self.opening_count -= 1;
         }
-        peer.stage = Stage::Open(Open::new(connection, deflate));
+        if let Some(encoding) = encoding {
+            connection.beat_with(encoding);
+        }
+        let mut open = Open::new(connection, deflate);
+        let deadline = now + self.shared.config.hello_timeout;
+        open.session =
+            encoding.map(|encoding| Box::new(SessionPeer::new(encoding, principal, deadline)));
+        peer.stage = Stage::Open(open);
         self.stats().count_opened();
         tracing::debug!(connection = %peer.id, peer = %peer.address, "open");
     }

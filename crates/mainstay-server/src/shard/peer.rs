@@ -7,11 +7,14 @@ use std::time::Instant;
 
 use mainstay_wire::frame::Opcode;
 use mainstay_wire::handshake::{DeflateParams, HeadScan};
+use mainstay_wire::session::{Encoding, Principal};
 use mainstay_wire::{ChannelName, Connection, Disposition, End};
 use mio::net::TcpStream;
 
 use crate::ConnectionId;
 use crate::admission::Permit;
+
+use super::session::SessionPeer;
 
 /// What a shard knows of one socket.
 pub(crate) struct Peer {
@@ -103,6 +106,8 @@ pub(crate) struct Opening {
 pub(crate) struct Open {
     pub(crate) connection: Connection,
     pub(crate) deflate: Option<DeflateParams>,
+    /// Present if it speaks the session dialect.
+    pub(crate) session: Option<Box<SessionPeer>>,
     /// The commands of this connection, while a handler of it runs.
     pub(crate) running: Option<Box<Running>>,
     /// Whether reading waits for room in the outbox or for a handler.
@@ -130,6 +135,9 @@ pub(crate) struct Waiting {
 pub(crate) struct Wishes {
     pub(crate) deflate: Option<DeflateParams>,
     pub(crate) channels: Vec<ChannelName>,
+    /// The session dialect, if that was asked for.
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) principal: Option<Principal>,
 }
 
 impl Open {
@@ -137,6 +145,7 @@ impl Open {
         Open {
             connection,
             deflate,
+            session: None,
             running: None,
             is_paused: false,
             is_draining: false,

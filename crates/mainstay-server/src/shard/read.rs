@@ -85,7 +85,11 @@ impl Shard {
         let mut input = bytes;
         loop {
             let Stage::Open(open) = &mut peer.stage else { return };
-            if !open.may_take(self.shared.config.command_queue_count_max) {
+            let is_held = open.session.is_some() && self.is_desk_full;
+            if is_held || !open.may_take(self.shared.config.command_queue_count_max) {
+                if is_held {
+                    self.held.push(peer.id.slot());
+                }
                 open.is_paused = true;
                 open.connection.pause_reading();
                 open.unread = input.to_vec();
@@ -94,14 +98,15 @@ impl Shard {
             let message = open.connection.receive(now, &mut input, &mut self.inflater);
             let Some(message) = message else { return };
             open.received_count += 1;
-            self.handle_message(peer.id, open, message);
+            self.handle_message(now, peer.id, open, message);
         }
     }
 
     /// Ends a pause whose cause is gone.
     pub(super) fn resume_reading(&mut self, peer: &mut Peer) {
         let Stage::Open(open) = &mut peer.stage else { return };
-        if open.is_paused && open.may_take(self.shared.config.command_queue_count_max) {
+        let is_held = open.session.is_some() && self.is_desk_full;
+        if open.is_paused && !is_held && open.may_take(self.shared.config.command_queue_count_max) {
             open.is_paused = false;
             open.connection.resume_reading();
             self.queue_reading(peer);

@@ -13,3 +13,4 @@ mod files;
 mod handshake;
 mod hub;
 mod mounted;
+mod sessions;

@@ -1,0 +1,277 @@
+//! Calls of the program around the node.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use mainstay_log::{ReadLimit, Write};
+use mainstay_wire::session::{Epoch, ErrorCode, Failure, Offset, Payload, Principal, SessionId};
+use mainstay_wire::{ChannelName, EndReason};
+
+use crate::channel::Channel;
+use crate::command::unreachable_session;
+use crate::node::Entry;
+use crate::read::{Read, event};
+use crate::timer::Timer;
+use crate::{
+    Answer, Call, CallError, ChannelView, MemberView, Node, SessionStanding, SessionView,
+    SubscriptionView, Target, Ticket,
+};
+
+type Places = Vec<(ChannelName, Epoch, Offset)>;
+
+impl Node {
+    pub(crate) fn handle_call(&mut self, now_ms: u64, ticket: Ticket, call: Call) {
+        let result = match call {
+            Call::Publish { channels, payload, key } => {
+                self.once(now_ms, key, |node| node.publish_to(now_ms, &channels, &payload))
+            }
+            Call::Send { to, payload, key } => {
+                self.once(now_ms, key, |node| node.send_to(now_ms, &to, payload))
+            }
+            Call::Command { to, command, payload, deadline_ms } => {
+                return self.call_command(now_ms, ticket, to, command, payload, deadline_ms);
+            }
+            Call::History { channel, after, count_max } => self.history(&channel, after, count_max),
+            Call::Members { channel } => {
+                let members = self.members.members(&channel).into_iter();
+                let view = |m: mainstay_wire::session::Member| MemberView {
+                    session: m.session,
+                    principal: m.principal,
+                };
+                Ok(Answer::Members(members.map(view).collect()))
+            }
+            Call::Channels { after, count_max } => {
+                let channels = self.channels.behind(after.as_ref()).take(count_max);
+                let views = channels.map(|(name, channel)| self.channel_view(name, channel));
+                Ok(Answer::Channels(views.collect()))
+            }
+            Call::Sessions { after, count_max } => {
+                use std::ops::Bound::{Excluded, Unbounded};
+                let from = after.map_or(Unbounded, Excluded);
+                let sessions = self.sessions.range((from, Unbounded)).take(count_max);
+                let views = sessions.map(|(id, entry)| self.session_view(*id, entry));
+                Ok(Answer::Sessions(views.collect()))
+            }
+            Call::Session { session } => match self.sessions.get(&session) {
+                Some(entry) => Ok(Answer::Session(Box::new(self.session_view(session, entry)))),
+                None => Err(unreachable_session()),
+            },
+            Call::End { session } => match self.sessions.contains_key(&session) {
+                true => {
+                    let detail = "an operator ended the session";
+                    self.end_session(now_ms, session, EndReason::Disconnected, detail);
+                    Ok(Answer::Done)
+                }
+                false => Err(unreachable_session()),
+            },
+        };
+        self.answer(ticket, result);
+    }
+
+    /// Does something once for each idempotency key.
+    fn once(
+        &mut self,
+        now_ms: u64,
+        key: Option<Bytes>,
+        act: impl FnOnce(&mut Node) -> Result<Places, Failure>,
+    ) -> Result<Answer, CallError> {
+        if let Some(key) = &key {
+            if let Some(places) = self.staged.keys.get(key) {
+                return Ok(Answer::Published(places.clone()));
+            }
+            let stored = self.log.key(key, now_ms).map_err(|error| {
+                let message = error.to_string();
+                CallError { code: ErrorCode::StoreFailed, message }
+            })?;
+            if let Some(places) = stored.and_then(decode_places) {
+                return Ok(Answer::Published(places));
+            }
+        }
+        let places = act(self).map_err(|f| CallError { code: f.code, message: f.message })?;
+        if let Some(key) = key {
+            let expires_at_ms = now_ms + self.config.key_expiry_ms;
+            let value = encode_places(&places);
+            self.staged.keys.insert(key.clone(), places.clone());
+            self.staged.writes.push(Write::PutKey { key, value, expires_at_ms });
+            if self.last_key_at_ms.replace(now_ms).is_none() {
+                self.timers.arm(expires_at_ms, Timer::Keys);
+            }
+        }
+        Ok(Answer::Published(places))
+    }
+
+    /// Appends to all of the channels or to none.
+    fn publish_to(
+        &mut self,
+        now_ms: u64,
+        channels: &[ChannelName],
+        payload: &Payload,
+    ) -> Result<Places, Failure> {
+        if let Some(inbox) = channels.iter().find(|channel| channel.is_inbox()) {
+            let message = format!("{inbox} is an inbox: send to its owner");
+            return Err(Failure { code: ErrorCode::NotPermitted, message });
+        }
+        self.check_room(payload.bytes.len().saturating_mul(channels.len()))?;
+        self.open_channels(now_ms, channels)?;
+        let append = |channel: &ChannelName| {
+            let (epoch, offset) = self.append(now_ms, channel, payload.clone())?;
+            Ok((channel.clone(), epoch, offset))
+        };
+        channels.iter().map(append).collect()
+    }
+
+    fn send_to(&mut self, now_ms: u64, to: &Target, payload: Payload) -> Result<Places, Failure> {
+        let unreachable = |what: &str| Failure {
+            code: ErrorCode::Unreachable,
+            message: format!("there is no such {what}"),
+        };
+        let inbox = match to {
+            Target::Session(id) => self.session_inbox(*id).ok_or(unreachable("session"))?,
+            Target::Connection(connection) => {
+                let id = self.links.get(connection).copied();
+                let id = id.ok_or(unreachable("connection of a session"))?;
+                self.session_inbox(id).ok_or(unreachable("session"))?
+            }
+            Target::Principal(principal) => self.principal_inbox(principal)?,
+        };
+        self.check_room(payload.bytes.len())?;
+        self.open_channel(now_ms, &inbox)?;
+        if !matches!(to, Target::Principal(_)) {
+            self.check_inbox(&inbox, payload.bytes.len())?;
+        }
+        let (epoch, offset) = self.append(now_ms, &inbox, payload)?;
+        Ok(vec![(inbox, epoch, offset)])
+    }
+
+    fn session_inbox(&self, id: SessionId) -> Option<ChannelName> {
+        self.sessions.contains_key(&id).then(|| ChannelName::session_inbox(id))
+    }
+
+    /// A principal exists for as long as it has sessions, or something in its inbox.
+    fn principal_inbox(&self, principal: &Principal) -> Result<ChannelName, Failure> {
+        let inbox = ChannelName::principal_inbox(principal);
+        let is_known =
+            self.principals.contains_key(principal) || self.channels.get(&inbox).is_some();
+        if !is_known {
+            let message = "no session of this principal has been here".to_owned();
+            return Err(Failure { code: ErrorCode::Unreachable, message });
+        }
+        Ok(inbox)
+    }
+
+    /// What is kept in a session's inbox has not been acknowledged: the sender must wait.
+    fn check_inbox(&self, inbox: &ChannelName, bytes: usize) -> Result<(), Failure> {
+        let Some(channel) = self.channels.get(inbox) else { return Ok(()) };
+        let retention = self.config.inbox_retention;
+        let count = (channel.head.0 + 1).saturating_sub(channel.first.0);
+        if count >= retention.count_max || channel.bytes + bytes as u64 > retention.bytes_max {
+            let message = format!("{count} messages wait for their reader already");
+            return Err(Failure { code: ErrorCode::InboxFull, message });
+        }
+        Ok(())
+    }
+
+    fn history(
+        &mut self,
+        name: &ChannelName,
+        after: Offset,
+        count_max: usize,
+    ) -> Result<Answer, CallError> {
+        let Some(channel) = self.channels.get(name) else {
+            let message = "there is no such channel".to_owned();
+            return Err(CallError { code: ErrorCode::Unreachable, message });
+        };
+        let view = self.channel_view(name, channel);
+        let limit = ReadLimit { count_max, bytes_max: HISTORY_BYTES_MAX };
+        let from = after.max(channel.start()).next();
+        let events = match self.read_log(name, from, limit) {
+            Read::Events(events) => events,
+            Read::Damaged { through } => match self.read_log(name, through.next(), limit) {
+                Read::Events(events) => events,
+                Read::Damaged { .. } => Vec::new(),
+            },
+        };
+        let events = events.into_iter().map(|stored| event(name, stored)).collect();
+        Ok(Answer::History { channel: view, events })
+    }
+
+    /// A channel as the log has it: what this batch has appended is not told yet.
+    fn channel_view(&self, name: &ChannelName, channel: &Channel) -> ChannelView {
+        let staged = self.staged.appended.get(name);
+        let head = staged.map_or(channel.head, |first| Offset(first.0.saturating_sub(1)));
+        ChannelView {
+            name: name.clone(),
+            epoch: channel.epoch,
+            first: channel.first,
+            head,
+            bytes: channel.bytes,
+            subscriber_count: channel.subscriber_count,
+            member_count: self.members.count(name) as usize,
+        }
+    }
+
+    fn session_view(&self, id: SessionId, entry: &Entry) -> SessionView {
+        let record = entry.session.record();
+        let away_since_ms = record.away_since_ms.unwrap_or_default();
+        let expires_at_ms = away_since_ms + self.config.session_expiry_ms;
+        let link = entry.link.as_ref();
+        let subscriptions = link.into_iter().flat_map(|link| &link.subscriptions);
+        let outcomes = entry.session.outcomes();
+        SessionView {
+            session: id,
+            principal: record.principal.clone(),
+            standing: link.map_or(SessionStanding::Away { expires_at_ms }, |link| {
+                SessionStanding::Connected(link.connection)
+            }),
+            client: record.client.clone(),
+            generation: record.generation,
+            since_ms: record.since_ms,
+            accepted: record.accepted,
+            reply_count: usize::try_from(outcomes.end - outcomes.start).unwrap_or(usize::MAX),
+            command_count: entry.session.command_count(),
+            subscriptions: subscriptions
+                .map(|(channel, held)| SubscriptionView {
+                    channel: channel.clone(),
+                    delivery: held.delivery,
+                    presence: held.presence,
+                    acknowledged: held.acknowledged,
+                    lag: self
+                        .channels
+                        .get(channel)
+                        .map_or(0, |channel| channel.head.0.saturating_sub(held.acknowledged.0)),
+                })
+                .collect(),
+            last_end: entry.last_end,
+        }
+    }
+}
+
+/// Places as an idempotency key remembers them.
+fn encode_places(places: &Places) -> Bytes {
+    let mut out = BytesMut::new();
+    for (name, epoch, offset) in places {
+        out.put_u64(epoch.0);
+        out.put_u64(offset.0);
+        // A name has at most some hundred bytes.
+        out.put_u16(u16::try_from(name.as_str().len()).unwrap_or(u16::MAX));
+        out.put_slice(name.as_str().as_bytes());
+    }
+    out.freeze()
+}
+
+fn decode_places(mut bytes: Bytes) -> Option<Places> {
+    let mut places = Vec::new();
+    while bytes.has_remaining() {
+        let epoch = Epoch(bytes.try_get_u64().ok()?);
+        let offset = Offset(bytes.try_get_u64().ok()?);
+        let length = usize::from(bytes.try_get_u16().ok()?);
+        if length > bytes.remaining() {
+            return None;
+        }
+        let name = bytes.split_to(length);
+        let name = ChannelName::parse_any(std::str::from_utf8(&name).ok()?).ok()?;
+        places.push((name, epoch, offset));
+    }
+    Some(places)
+}
+
+/// Bytes of payloads in one answer.
+const HISTORY_BYTES_MAX: usize = 1024 * 1024;

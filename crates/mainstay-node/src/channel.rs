@@ -1,0 +1,403 @@
+//! Channels: where each stands, and how much of it is kept.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use mainstay_log::{ChannelKeep, ChannelRecord, LogError, ReadLimit, StoredEvent, Write};
+use mainstay_wire::ChannelName;
+use mainstay_wire::session::{Epoch, ErrorCode, Failure, Offset, SessionId};
+
+use crate::timer::Timer;
+use crate::{Node, Retention};
+
+/// Every channel, in memory and in the log alike.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    by_name: BTreeMap<ChannelName, Channel>,
+    /// Those that hold nothing and that nobody listens to, by since when: the first to make room.
+    idle: BTreeSet<(u64, ChannelName)>,
+    /// Channels that count against their limit: inboxes of sessions have that of the sessions.
+    counted: usize,
+    /// Bytes of payloads in all, and how many events they are of.
+    bytes: u64,
+    event_count: u64,
+}
+
+/// Where one channel stands.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) epoch: Epoch,
+    /// The first event that is kept; the one behind the head when none is.
+    pub(crate) first: Offset,
+    pub(crate) head: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) subscriber_count: usize,
+    /// When and how large the oldest events are, from `first` on, as far as has been looked.
+    front: VecDeque<(u64, u32)>,
+    /// For when the trimming of its oldest event is armed.
+    trim_at_ms: Option<u64>,
+    idle_since_ms: Option<u64>,
+}
+
+impl Channel {
+    pub(crate) fn of(keep: &ChannelKeep) -> Channel {
+        Channel {
+            epoch: keep.record.epoch,
+            first: keep.first,
+            head: keep.head,
+            bytes: keep.bytes,
+            subscriber_count: 0,
+            front: VecDeque::new(),
+            trim_at_ms: None,
+            idle_since_ms: None,
+        }
+    }
+
+    pub(crate) fn has_events(&self) -> bool {
+        self.first <= self.head
+    }
+
+    /// The place before the first event that is kept.
+    pub(crate) fn start(&self) -> Offset {
+        Offset(self.first.0.saturating_sub(1))
+    }
+
+    fn event_count(&self) -> u64 {
+        (self.head.0 + 1).saturating_sub(self.first.0)
+    }
+
+    /// Whether the front reaches up to the head.
+    fn front_is_whole(&self) -> bool {
+        self.front.len() as u64 == self.event_count()
+    }
+}
+
+impl Channels {
+    pub(crate) fn get(&self, name: &ChannelName) -> Option<&Channel> {
+        self.by_name.get(name)
+    }
+
+    pub(crate) fn insert(&mut self, now_ms: u64, name: ChannelName, channel: Channel) {
+        self.counted += usize::from(!name.is_session_inbox());
+        self.bytes += channel.bytes;
+        self.event_count += channel.event_count();
+        self.by_name.insert(name.clone(), channel);
+        self.note_idle(now_ms, &name);
+    }
+
+    pub(crate) fn remove(&mut self, name: &ChannelName) {
+        let Some(channel) = self.by_name.remove(name) else { return };
+        self.counted -= usize::from(!name.is_session_inbox());
+        self.bytes -= channel.bytes;
+        self.event_count -= channel.event_count();
+        if let Some(since_ms) = channel.idle_since_ms {
+            self.idle.remove(&(since_ms, name.clone()));
+        }
+    }
+
+    /// Channels in the order of their names.
+    pub(crate) fn behind<'a>(
+        &'a self,
+        after: Option<&ChannelName>,
+    ) -> impl Iterator<Item = (&'a ChannelName, &'a Channel)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.by_name.range::<ChannelName, _>((from, Unbounded))
+    }
+
+    /// Counts again what is otherwise counted along.
+    pub(crate) fn audit(&self) {
+        let counted = self.by_name.keys().filter(|name| !name.is_session_inbox()).count();
+        assert_eq!(self.counted, counted, "channels");
+        assert_eq!(self.bytes, self.by_name.values().map(|c| c.bytes).sum::<u64>(), "bytes");
+        let event_count: u64 = self.by_name.values().map(Channel::event_count).sum();
+        assert_eq!(self.event_count, event_count, "events");
+        for (since_ms, name) in &self.idle {
+            let channel = self.by_name.get(name);
+            let is_idle = |channel: &Channel| {
+                channel.idle_since_ms == Some(*since_ms) && !channel.has_events()
+            };
+            assert!(channel.is_some_and(is_idle), "{name} is idle");
+        }
+        let marked = self.by_name.values().filter(|channel| channel.idle_since_ms.is_some());
+        assert_eq!(self.idle.len(), marked.count(), "idle channels");
+    }
+
+    /// What all events weigh, empty ones too.
+    pub(crate) fn weight(&self) -> u64 {
+        self.bytes + self.event_count * EVENT_BYTES
+    }
+
+    pub(crate) fn join(&mut self, now_ms: u64, name: &ChannelName) {
+        if let Some(channel) = self.by_name.get_mut(name) {
+            channel.subscriber_count += 1;
+        }
+        self.note_idle(now_ms, name);
+    }
+
+    pub(crate) fn leave(&mut self, now_ms: u64, name: &ChannelName) {
+        if let Some(channel) = self.by_name.get_mut(name) {
+            channel.subscriber_count = channel.subscriber_count.saturating_sub(1);
+        }
+        self.note_idle(now_ms, name);
+    }
+
+    fn note_idle(&mut self, now_ms: u64, name: &ChannelName) {
+        let Some(channel) = self.by_name.get_mut(name) else { return };
+        let is_idle =
+            channel.subscriber_count == 0 && !channel.has_events() && !name.is_session_inbox();
+        match (is_idle, channel.idle_since_ms) {
+            (true, None) => {
+                channel.idle_since_ms = Some(now_ms);
+                self.idle.insert((now_ms, name.clone()));
+            }
+            (false, Some(since_ms)) => {
+                channel.idle_since_ms = None;
+                self.idle.remove(&(since_ms, name.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Node {
+    /// Makes sure that a channel exists. At the limit the one that has been idle for longest makes
+    /// room.
+    pub(crate) fn open_channel(&mut self, now_ms: u64, name: &ChannelName) -> Result<(), Failure> {
+        if self.channels.get(name).is_some() {
+            return Ok(());
+        }
+        let count_max = self.config.channel_count_max;
+        if !name.is_session_inbox() && self.channels.counted >= count_max {
+            let Some((_, idle)) = self.channels.idle.first().cloned() else {
+                let message = format!("there are {count_max} channels already");
+                return Err(Failure { code: ErrorCode::TooManyChannels, message });
+            };
+            self.delete_channel(&idle);
+        }
+        let epoch = Epoch(u64::from_le_bytes(self.random()));
+        let record = ChannelRecord { epoch, settings: bytes::Bytes::new() };
+        let keep =
+            ChannelKeep { record: record.clone(), first: Offset(1), head: Offset::ZERO, bytes: 0 };
+        self.staged.writes.push(Write::PutChannel { channel: name.clone(), record });
+        self.channels.insert(now_ms, name.clone(), Channel::of(&keep));
+        Ok(())
+    }
+
+    /// Makes sure that all of these exist, or creates none. One of them is idle perhaps, and does not
+    /// make room for another.
+    pub(crate) fn open_channels(
+        &mut self,
+        now_ms: u64,
+        names: &[ChannelName],
+    ) -> Result<(), Failure> {
+        let wanted: BTreeSet<&ChannelName> = names.iter().collect();
+        let new: Vec<&ChannelName> =
+            wanted.iter().copied().filter(|name| self.channels.get(name).is_none()).collect();
+        let count_max = self.config.channel_count_max;
+        let over = (self.channels.counted + new.len()).saturating_sub(count_max);
+        let others = self.channels.idle.iter().map(|(_, name)| name);
+        let idle: Vec<ChannelName> =
+            others.filter(|name| !wanted.contains(name)).take(over).cloned().collect();
+        if idle.len() < over {
+            let message = format!("there are {count_max} channels already");
+            return Err(Failure { code: ErrorCode::TooManyChannels, message });
+        }
+        for name in idle {
+            self.delete_channel(&name);
+        }
+        for name in new {
+            self.open_channel(now_ms, name)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete_channel(&mut self, name: &ChannelName) {
+        if self.channels.get(name).is_some() {
+            self.channels.remove(name);
+            self.staged.writes.push(Write::DeleteChannel { channel: name.clone() });
+            self.staged.delivers.remove(name);
+            self.staged.grown.remove(name);
+            self.staged.appended.remove(name);
+        }
+    }
+
+    pub(crate) fn delete_session_inbox(&mut self, session: SessionId) {
+        self.delete_channel(&ChannelName::session_inbox(session));
+    }
+
+    /// Notes an event that was given its place.
+    pub(crate) fn note_appended(&mut self, name: &ChannelName, event: &StoredEvent) {
+        let size = event.payload.bytes.len();
+        self.channels.bytes += size as u64;
+        self.channels.event_count += 1;
+        let Some(channel) = self.channels.by_name.get_mut(name) else { return };
+        if channel.front_is_whole() && channel.front.len() < FRONT_COUNT_MAX {
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            channel.front.push_back((event.at_ms, size));
+        }
+        channel.head = event.offset;
+        channel.bytes += size as u64;
+        self.channels.note_idle(event.at_ms, name);
+        self.staged.grown.insert(name.clone());
+    }
+
+    /// Trims every channel that has grown, as far as this commit may.
+    pub(crate) fn trim_grown(&mut self, now_ms: u64) {
+        // As many more as come in, or a log that grows fast would outgrow its bounds.
+        let append = |write: &&Write| matches!(write, Write::Append { .. });
+        let mut budget = TRIM_COUNT_MAX + self.staged.writes.iter().filter(append).count();
+        for name in std::mem::take(&mut self.staged.grown) {
+            if budget == 0 {
+                self.timers.arm(now_ms, Timer::Trim { channel: name });
+                continue;
+            }
+            let retention = match name.is_inbox() {
+                true => self.config.inbox_retention,
+                false => self.config.channel_retention,
+            };
+            budget -= self.trim_channel(now_ms, &name, retention, budget);
+            self.arm_trim(now_ms, &name, retention);
+        }
+    }
+
+    /// Trims one channel to its bounds, by at most `count_max` events. Gives how many.
+    fn trim_channel(
+        &mut self,
+        now_ms: u64,
+        name: &ChannelName,
+        retention: Retention,
+        count_max: usize,
+    ) -> usize {
+        let mut trimmed = 0;
+        loop {
+            let wanted = if trimmed > 0 { FRONT_COUNT_MIN } else { 1 };
+            self.look_ahead(name, retention, wanted);
+            let below = self.first_to_keep(now_ms, name, retention, count_max - trimmed);
+            let count = self.trim(now_ms, name, below);
+            trimmed += count;
+            // If all that was known was to go, there may be more behind it.
+            let is_used_up = self
+                .channels
+                .get(name)
+                .is_some_and(|channel| channel.front.is_empty() && channel.has_events());
+            if count == 0 || !is_used_up || trimmed >= count_max {
+                return trimmed;
+            }
+        }
+    }
+
+    /// The first event that no bound of the retention wants gone, at most `count_max` behind the
+    /// first that is kept.
+    fn first_to_keep(
+        &self,
+        now_ms: u64,
+        name: &ChannelName,
+        retention: Retention,
+        count_max: usize,
+    ) -> Offset {
+        let Some(channel) = self.channels.get(name) else { return Offset::ZERO };
+        let (mut count, mut bytes) = (channel.event_count(), channel.bytes);
+        let mut first = channel.first;
+        for (at_ms, size) in channel.front.iter().take(count_max) {
+            let is_old = at_ms.saturating_add(retention.age_max_ms) <= now_ms;
+            if !is_old && count <= retention.count_max && bytes <= retention.bytes_max {
+                break;
+            }
+            (count, bytes) = (count - 1, bytes - u64::from(*size));
+            first = first.next();
+        }
+        first
+    }
+
+    /// Forgets a channel's events below an offset, as far as its front knows them. Gives how many.
+    pub(crate) fn trim(&mut self, now_ms: u64, name: &ChannelName, below: Offset) -> usize {
+        let Some(channel) = self.channels.by_name.get_mut(name) else { return 0 };
+        let mut count = 0;
+        while channel.first < below
+            && let Some((_, size)) = channel.front.pop_front()
+        {
+            channel.first = channel.first.next();
+            channel.bytes -= u64::from(size);
+            self.channels.bytes -= u64::from(size);
+            count += 1;
+        }
+        if !channel.has_events() {
+            // What was damaged had no size that could be taken off.
+            self.channels.bytes -= std::mem::take(&mut channel.bytes);
+        }
+        self.channels.event_count -= count as u64;
+        if count > 0 {
+            let below = channel.first;
+            self.staged.writes.push(Write::Trim { channel: name.clone(), below });
+            self.channels.note_idle(now_ms, name);
+        }
+        count
+    }
+
+    /// Looks up how old and large a channel's oldest events are, unless as many are known as are
+    /// wanted; of one that is over its bounds that is more.
+    pub(crate) fn look_ahead(&mut self, name: &ChannelName, retention: Retention, wanted: usize) {
+        let Some(channel) = self.channels.by_name.get_mut(name) else { return };
+        let is_over =
+            channel.event_count() > retention.count_max || channel.bytes > retention.bytes_max;
+        let wanted = if is_over { FRONT_COUNT_MIN } else { wanted };
+        if channel.front_is_whole() || channel.front.len() >= wanted {
+            return;
+        }
+        let count_max = if wanted > 1 { FRONT_COUNT_MAX } else { 1 };
+        let from = Offset(channel.first.0 + channel.front.len() as u64);
+        let limit = ReadLimit { count_max, bytes_max: FRONT_BYTES_MAX };
+        // What was appended in this batch is not in the log yet: it is seen when the channel grows.
+        match self.log.read(name, from, limit) {
+            Ok(events) => {
+                for event in events {
+                    let size = u32::try_from(event.payload.bytes.len()).unwrap_or(u32::MAX);
+                    channel.front.push_back((event.at_ms, size));
+                }
+            }
+            // Nobody can read a damaged event, and nothing is known of it. As the oldest it counts as
+            // too old, lest it keep those behind it from being trimmed. What is kept then weighs a
+            // little less than is counted, until the log is opened again.
+            Err(LogError::Corrupt(_)) if channel.front.is_empty() => {
+                channel.front.push_back((0, 0))
+            }
+            Err(LogError::Corrupt(_)) => {}
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Comes back when the oldest event is too old, or at once if more is to be trimmed.
+    fn arm_trim(&mut self, now_ms: u64, name: &ChannelName, retention: Retention) {
+        let Some(channel) = self.channels.by_name.get_mut(name) else { return };
+        if !channel.has_events() {
+            return;
+        }
+        let is_over =
+            channel.event_count() > retention.count_max || channel.bytes > retention.bytes_max;
+        let oldest_ms = channel.front.front().map(|(at_ms, _)| *at_ms);
+        // Without an age there is nothing to go by: the log is asked again in a while.
+        let old_at_ms = oldest_ms
+            .map_or(now_ms + TRIM_INTERVAL_MS, |at_ms| at_ms.saturating_add(retention.age_max_ms));
+        let at_ms = if is_over && oldest_ms.is_some() { now_ms } else { old_at_ms.max(now_ms) };
+        let is_armed = channel.trim_at_ms.is_some_and(|armed| armed > now_ms && armed <= at_ms);
+        if !is_armed {
+            channel.trim_at_ms = Some(at_ms);
+            self.timers.arm(at_ms, Timer::Trim { channel: name.clone() });
+        }
+    }
+}
+
+/// What an event weighs besides its payload, in a log's bound.
+pub(crate) const EVENT_BYTES: u64 = 64;
+/// Events trimmed in one commit, so that it stays short.
+const TRIM_COUNT_MAX: usize = 1000;
+/// Oldest events whose age and size are known at one time.
+const FRONT_COUNT_MAX: usize = 512;
+/// With fewer than this the log is asked for more.
+pub(crate) const FRONT_COUNT_MIN: usize = 64;
+/// Bytes of payloads read to learn sizes.
+const FRONT_BYTES_MAX: usize = 1024 * 1024;
+/// When to look again at a channel whose oldest event could not be read.
+const TRIM_INTERVAL_MS: u64 = 1_000;

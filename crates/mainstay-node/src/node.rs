@@ -1,0 +1,521 @@
+//! The node: what it holds, what comes in, and what one commit lets out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_hub::Members;
+use mainstay_log::{Key, Log, LogError, Write};
+use mainstay_session::server::{Record, Session, encode_outcome};
+use mainstay_wire::session::{
+    Delivery, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Principal, Problem,
+    ServerFrame, SessionId,
+};
+use mainstay_wire::{ChannelName, EndReason};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::channel::{Channel, Channels};
+use crate::timer::{Timer, Timers};
+use crate::{Answer, CallError, ConnectionKey, Effect, Input, NodeConfig, Ticket};
+
+/// One node's sessions, channels and log.
+///
+/// The driver hands over what happened with [`handle`](Node::handle), as much as it has, then calls
+/// [`commit`](Node::commit) and carries out the effects in their order. When
+/// [`next_timeout`](Node::next_timeout) has come it calls [`handle_timeout`](Node::handle_timeout), and
+/// commits. Time is milliseconds since 1970 and never goes back.
+pub struct Node {
+    pub(crate) config: NodeConfig,
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) rng: ChaCha12Rng,
+
+    /// Every session that may go on, there or away.
+    pub(crate) sessions: BTreeMap<SessionId, Entry>,
+    /// Until when it is remembered how far an expired session had come.
+    pub(crate) tombstones: BTreeMap<SessionId, u64>,
+    /// The same, the first to be forgotten first.
+    pub(crate) tombstone_order: BTreeSet<(u64, SessionId)>,
+    pub(crate) principals: BTreeMap<Principal, usize>,
+    pub(crate) links: BTreeMap<ConnectionKey, SessionId>,
+    pub(crate) channels: Channels,
+    pub(crate) members: Members,
+    pub(crate) timers: Timers,
+    /// Handlers that run in this process, and when each is to be stopped. They outlast a store that
+    /// was full, which sessions do not.
+    pub(crate) handlers: BTreeMap<(SessionId, u64), u64>,
+    /// What handlers came to that a full store did not take.
+    pub(crate) unstored: BTreeMap<(SessionId, u64), Outcome>,
+    pub(crate) last_key_at_ms: Option<u64>,
+    /// After a store that was full nothing is due before: what was due is so again at once, and would
+    /// be tried without a pause.
+    pub(crate) rests_until_ms: u64,
+
+    pub(crate) staged: Staged,
+    /// The server is about to stop: what is accepted is brought to its end, and nothing more is
+    /// accepted, for whoever runs it may be gone.
+    pub(crate) is_draining: bool,
+    /// The log can no longer be trusted.
+    pub(crate) failed: Option<LogError>,
+}
+
+/// A session and the connection that serves it.
+pub(crate) struct Entry {
+    pub(crate) session: Session,
+    pub(crate) link: Option<Link>,
+    pub(crate) last_end: Option<&'static str>,
+    /// Channels that it stays a member of for a while although its connection is gone.
+    pub(crate) lingering: BTreeSet<ChannelName>,
+}
+
+/// A connection that serves a session.
+pub(crate) struct Link {
+    pub(crate) connection: ConnectionKey,
+    pub(crate) subscriptions: BTreeMap<ChannelName, Subscription>,
+}
+
+/// A cursor, as far as the server knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) delivery: Delivery,
+    pub(crate) presence: PresenceMode,
+    pub(crate) acknowledged: Offset,
+}
+
+/// What waits for the commit.
+#[derive(Default)]
+pub(crate) struct Staged {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) effects: Vec<Effect>,
+    /// Where later events of a channel can join an effect.
+    pub(crate) delivers: BTreeMap<ChannelName, usize>,
+    /// Outcomes that the log does not have yet.
+    pub(crate) outcomes: BTreeMap<(SessionId, u64), Outcome>,
+    /// The same for idempotency keys.
+    pub(crate) keys: BTreeMap<Key, Vec<(ChannelName, Epoch, Offset)>>,
+    /// Calls that are answered if the commit succeeds.
+    pub(crate) tickets: BTreeSet<Ticket>,
+    /// The first event of each channel that the log does not have yet.
+    pub(crate) appended: BTreeMap<ChannelName, Offset>,
+    /// Channels whose bounds are to be looked at.
+    pub(crate) grown: BTreeSet<ChannelName>,
+}
+
+impl Node {
+    /// Takes over what a log holds. `seed` is secret randomness: tokens are made of it.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn open(
+        now_ms: u64,
+        config: NodeConfig,
+        log: Box<dyn Log>,
+        seed: [u8; 32],
+    ) -> Result<Node, LogError> {
+        let mut node = Node {
+            config,
+            log,
+            rng: ChaCha12Rng::from_seed(seed),
+            sessions: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            tombstone_order: BTreeSet::new(),
+            principals: BTreeMap::new(),
+            links: BTreeMap::new(),
+            channels: Channels::default(),
+            members: Members::default(),
+            timers: Timers::default(),
+            handlers: BTreeMap::new(),
+            unstored: BTreeMap::new(),
+            // What an earlier process has put may expire at any time.
+            last_key_at_ms: Some(now_ms),
+            rests_until_ms: 0,
+            staged: Staged::default(),
+            is_draining: false,
+            failed: None,
+        };
+        node.timers.arm(now_ms, Timer::Keys);
+        node.load(now_ms)?;
+        Ok(node)
+    }
+
+    /// Takes something that happened.
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        match input {
+            Input::Hello { connection, principal, hello } => {
+                self.handle_hello(now_ms, connection, principal, *hello);
+            }
+            Input::Frame { connection, frame } => {
+                if let Some(&session) = self.links.get(&connection) {
+                    self.prove(session);
+                    self.handle_frame(now_ms, session, frame);
+                }
+            }
+            Input::Unfit { connection, number, failure } => {
+                if let Some(&session) = self.links.get(&connection) {
+                    self.prove(session);
+                    self.handle_unfit(now_ms, session, number, failure);
+                }
+            }
+            Input::Gone { connection, end } => self.handle_gone(now_ms, connection, end),
+            Input::Read { connection, channel, after, bytes_max } => {
+                self.handle_read(connection, &channel, after, bytes_max);
+            }
+            Input::Ran { session, number, outcome } => {
+                self.handle_ran(now_ms, session, number, outcome);
+            }
+            Input::Call { ticket, call } => {
+                self.staged.tickets.insert(ticket);
+                self.handle_call(now_ms, ticket, call);
+            }
+            Input::Drain { window_ms } => self.handle_drain(window_ms),
+        }
+    }
+
+    /// Makes everything durable that was staged, then lets the effects out.
+    ///
+    /// A log that is full costs whoever is connected the connection, and nobody anything that was
+    /// acknowledged: the node forgets what was not stored, and clients come back to what was.
+    ///
+    /// # Errors
+    /// If the log can no longer be trusted. No effect of what was staged comes out.
+    pub fn commit(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        self.trim_grown(now_ms);
+        let staged = std::mem::take(&mut self.staged);
+        let committed = match self.failed.take() {
+            Some(failed) => Err(failed),
+            None if staged.writes.is_empty() => Ok(()),
+            None => self.log.commit(&staged.writes),
+        };
+        match committed {
+            Ok(()) => {
+                effects.extend(staged.effects);
+                Ok(())
+            }
+            Err(LogError::Full(what)) => {
+                for effect in staged.effects {
+                    match effect {
+                        Effect::Run { session, request, .. } => {
+                            self.handlers.remove(&(session, request.number));
+                        }
+                        // Nobody counts these handlers any more, and what they come to is settled.
+                        Effect::Stop { .. } => effects.push(effect),
+                        // The takeover did not happen; whoever was to give way comes back.
+                        Effect::Close { connection, reason: EndReason::Superseded, .. } => {
+                            let (reason, detail) = (EndReason::ServerBehind, what.clone());
+                            effects.push(Effect::Close { connection, reason, detail });
+                        }
+                        // The node has forgotten these, so nobody else would close them.
+                        Effect::Close { .. } => effects.push(effect),
+                        // The end of a command that a client has had for longer rests on no write.
+                        Effect::Answer { ticket, .. } if !staged.tickets.contains(&ticket) => {
+                            effects.push(effect);
+                        }
+                        _ => {}
+                    }
+                }
+                self.unstored.extend(staged.outcomes);
+                self.begin_again(now_ms, &what, staged.tickets, effects)?;
+                self.keep_handlers();
+                Ok(())
+            }
+            Err(error) => {
+                // Once is for ever: nothing may be told that rests on what was lost.
+                self.failed = Some(LogError::Failed("the log failed before".to_owned()));
+                Err(error)
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Node::handle_timeout) is due, in milliseconds since 1970.
+    pub fn next_timeout(&self) -> Option<u64> {
+        self.timers.next().map(|at_ms| at_ms.max(self.rests_until_ms))
+    }
+
+    /// Does what is due; early and repeated calls do no harm.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        if now_ms < self.rests_until_ms {
+            return;
+        }
+        // A bound, so that one commit stays short when much is due at once.
+        for _ in 0..TIMER_COUNT_MAX {
+            let Some(timer) = self.timers.pop_due(now_ms) else { return };
+            match timer {
+                Timer::Handler { session, number } => self.stop_late(now_ms, session, number),
+                Timer::Command { session, number } => self.give_up(session, number),
+                Timer::Leave { session } => self.leave_rooms(now_ms, session),
+                Timer::Gather { channel } => self.tell_watchers(&channel),
+                Timer::Trim { channel } => {
+                    self.staged.grown.insert(channel);
+                }
+                Timer::Expire { session } => self.expire(now_ms, session),
+                Timer::Forget { session } => self.forget(now_ms, session),
+                Timer::Keys => self.drop_keys(now_ms),
+            }
+        }
+    }
+
+    /// Counts again what is otherwise counted along, for tests. Gives how many timers are armed.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    #[doc(hidden)]
+    pub fn audit(&self) -> usize {
+        self.channels.audit();
+        let mut subscriber_counts: BTreeMap<&ChannelName, usize> = BTreeMap::new();
+        let mut principals: BTreeMap<Principal, usize> = BTreeMap::new();
+        let mut link_count = 0;
+        for (id, entry) in &self.sessions {
+            if let Some(principal) = &entry.session.record().principal {
+                *principals.entry(principal.clone()).or_default() += 1;
+            }
+            let Some(link) = &entry.link else { continue };
+            assert_eq!(self.links.get(&link.connection), Some(id), "the link is known");
+            link_count += 1;
+            for name in link.subscriptions.keys() {
+                *subscriber_counts.entry(name).or_default() += 1;
+            }
+        }
+        assert_eq!(link_count, self.links.len(), "links");
+        assert_eq!(principals, self.principals, "principals");
+        for (name, channel) in self.channels.behind(None) {
+            let counted = subscriber_counts.remove(name).unwrap_or_default();
+            assert_eq!(channel.subscriber_count, counted, "subscribers of {name}");
+        }
+        assert!(subscriber_counts.is_empty(), "whoever listens listens to a channel");
+        assert_eq!(self.tombstones.len(), self.tombstone_order.len(), "tombstones");
+        self.timers.count()
+    }
+
+    /// Reads what the log holds into memory: of sessions their records, of channels their bounds.
+    fn load(&mut self, now_ms: u64) -> Result<(), LogError> {
+        let mut after = None;
+        loop {
+            let page = self.log.sessions(after, LOAD_COUNT)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (id, record) in page {
+                let record =
+                    Record::decode(record).map_err(|e| LogError::Corrupt(e.to_string()))?;
+                self.load_session(now_ms, id, record)?;
+            }
+        }
+        let mut after: Option<ChannelName> = None;
+        loop {
+            let page = self.log.channels(after.as_ref(), LOAD_COUNT)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (name, keep) in page {
+                let channel = Channel::of(&keep);
+                // Its oldest event's age is not known; whoever looks reads it.
+                if channel.has_events() {
+                    self.timers.arm(now_ms, Timer::Trim { channel: name.clone() });
+                }
+                self.channels.insert(now_ms, name, channel);
+            }
+        }
+    }
+
+    fn load_session(&mut self, now_ms: u64, id: SessionId, record: Record) -> Result<(), LogError> {
+        if let Some(expired_at_ms) = record.expired_at_ms {
+            let until_ms = expired_at_ms + self.config.tombstone_expiry_ms;
+            self.tombstones.insert(id, until_ms);
+            self.tombstone_order.insert((until_ms, id));
+            self.timers.arm(until_ms, Timer::Forget { session: id });
+            return Ok(());
+        }
+        let outcome_first = self.log.reply_first(id)?;
+        // One that was connected when the server was lost is away since now.
+        let away_since_ms = record.away_since_ms.unwrap_or(now_ms);
+        let expires_at_ms = away_since_ms + self.config.session_expiry_ms;
+        self.timers.arm(expires_at_ms, Timer::Expire { session: id });
+        self.count_principal(record.principal.as_ref());
+        let mut session = Session::load(id, record, outcome_first);
+        session.record_mut().away_since_ms = Some(away_since_ms);
+        let entry = Entry { session, link: None, last_end: None, lingering: BTreeSet::new() };
+        self.sessions.insert(id, entry);
+        Ok(())
+    }
+
+    /// Forgets everything that is not stored and loads what is. Connections are sent back to
+    /// resume, and callers are told that nothing was done.
+    fn begin_again(
+        &mut self,
+        now_ms: u64,
+        what: &str,
+        mut tickets: BTreeSet<Ticket>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
+        for connection in std::mem::take(&mut self.links).into_keys() {
+            let detail = what.to_owned();
+            effects.push(Effect::Close { connection, reason: EndReason::ServerBehind, detail });
+        }
+        for (_, mut entry) in std::mem::take(&mut self.sessions) {
+            for (_, command) in entry.session.settle_all() {
+                let ticket = Ticket(command.caller);
+                // One that was sent before may have run, and its number is not known any more.
+                if command.is_sent && !tickets.contains(&ticket) {
+                    let result = Ok(Answer::Outcome(Outcome::Indeterminate));
+                    effects.push(Effect::Answer { ticket, result });
+                } else {
+                    tickets.insert(ticket);
+                }
+            }
+        }
+        for ticket in tickets {
+            let message = what.to_owned();
+            let error = CallError { code: ErrorCode::StoreFailed, message };
+            effects.push(Effect::Answer { ticket, result: Err(error) });
+        }
+        self.rests_until_ms = now_ms + REST_MS;
+        self.tombstones.clear();
+        self.tombstone_order.clear();
+        self.principals.clear();
+        self.channels = Channels::default();
+        self.members = Members::default();
+        self.timers = Timers::default();
+        self.timers.arm(now_ms, Timer::Keys);
+        self.load(now_ms)
+    }
+
+    /// Handlers that ran before still run, and what they came to is still to be told.
+    fn keep_handlers(&mut self) {
+        let sessions = &mut self.sessions;
+        self.unstored.retain(|(id, number), _| {
+            sessions.get(id).is_some_and(|entry| entry.session.interrupted() == Some(*number))
+        });
+        for (&(id, number), &deadline_at_ms) in &self.handlers {
+            let Some(entry) = sessions.get_mut(&id) else { continue };
+            if entry.session.interrupted() == Some(number) {
+                entry.session.keep_running(number, deadline_at_ms);
+                self.timers.arm(deadline_at_ms, Timer::Handler { session: id, number });
+            }
+        }
+    }
+
+    fn handle_drain(&mut self, window_ms: u64) {
+        self.is_draining = true;
+        for connection in self.links.keys() {
+            let reason = "the server is shutting down".to_owned();
+            let goaway = mainstay_wire::session::Goaway { window_ms, reason };
+            let frame = ServerFrame::Goaway(goaway);
+            self.staged.effects.push(Effect::Send { connection: *connection, frame });
+        }
+    }
+
+    /// Says something to a session's connection, if it has one.
+    pub(crate) fn say(&mut self, session: SessionId, frame: ServerFrame) {
+        let link = self.sessions.get(&session).and_then(|entry| entry.link.as_ref());
+        if let Some(link) = link {
+            let connection = link.connection;
+            self.staged.effects.push(Effect::Send { connection, frame });
+        }
+    }
+
+    pub(crate) fn say_problem(
+        &mut self,
+        session: SessionId,
+        channel: ChannelName,
+        code: ErrorCode,
+        message: impl Into<String>,
+    ) {
+        let failure = Failure { code, message: message.into() };
+        self.say(session, ServerFrame::Problem(Problem { failure, channel: Some(channel) }));
+    }
+
+    pub(crate) fn answer(&mut self, ticket: Ticket, result: Result<Answer, CallError>) {
+        self.staged.effects.push(Effect::Answer { ticket, result });
+    }
+
+    /// Has a session's record stored with this commit.
+    pub(crate) fn put_session(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get(&session) {
+            let record = entry.session.record().encode();
+            self.staged.writes.push(Write::PutSession { session, record });
+        }
+    }
+
+    /// Has an outcome stored with this commit and told behind it.
+    pub(crate) fn put_outcome(&mut self, session: SessionId, number: u64, outcome: Outcome) {
+        let reply = encode_outcome(&outcome);
+        self.staged.writes.push(Write::PutReply { session, number, reply });
+        self.staged.outcomes.insert((session, number), outcome.clone());
+        let reply = mainstay_wire::session::Reply { number, outcome };
+        self.say(session, ServerFrame::Reply(reply));
+    }
+
+    /// Closes a session's connection and forgets it. What it says later is not heard.
+    pub(crate) fn unlink(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        reason: EndReason,
+        detail: &str,
+    ) {
+        if let Some(connection) = self.detach(now_ms, session, reason.word()) {
+            self.close(connection, reason, detail);
+        }
+    }
+
+    /// Takes a session's connection away from it, with its subscriptions. Its memberships stay for a
+    /// while.
+    pub(crate) fn detach(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        end: &'static str,
+    ) -> Option<ConnectionKey> {
+        let entry = self.sessions.get_mut(&session)?;
+        let link = entry.link.take()?;
+        entry.last_end = Some(end);
+        self.links.remove(&link.connection);
+        for (channel, subscription) in &link.subscriptions {
+            self.channels.leave(now_ms, channel);
+            if subscription.presence.watches() {
+                self.members.unwatch(channel, session);
+            }
+            if subscription.presence.joins() {
+                entry.lingering.insert(channel.clone());
+            }
+        }
+        Some(link.connection)
+    }
+
+    pub(crate) fn close(&mut self, connection: ConnectionKey, reason: EndReason, detail: &str) {
+        let detail = detail.to_owned();
+        self.staged.effects.push(Effect::Close { connection, reason, detail });
+    }
+
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn count_principal(&mut self, principal: Option<&Principal>) {
+        if let Some(principal) = principal {
+            *self.principals.entry(principal.clone()).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn uncount_principal(&mut self, principal: Option<&Principal>) {
+        let Some(principal) = principal else { return };
+        if let Some(count) = self.principals.get_mut(principal) {
+            *count -= 1;
+            if *count == 0 {
+                self.principals.remove(principal);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut node = formatter.debug_struct("Node");
+        node.field("session_count", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+/// How long a store that was full is left alone, connections apart.
+const REST_MS: u64 = 1_000;
+/// Timers of one call: some milliseconds' worth of work.
+const TIMER_COUNT_MAX: usize = 1000;
+/// Rows read at once while loading.
+const LOAD_COUNT: usize = 1000;

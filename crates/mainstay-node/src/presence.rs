@@ -1,0 +1,85 @@
+//! Who is a member of which channel, and who is told.
+
+use mainstay_wire::ChannelName;
+use mainstay_wire::session::{Member, Presence, ServerFrame, SessionId};
+
+use crate::Node;
+use crate::timer::Timer;
+
+impl Node {
+    pub(crate) fn join_room(&mut self, now_ms: u64, channel: &ChannelName, id: SessionId) {
+        let Some(entry) = self.sessions.get(&id) else { return };
+        let principal = entry.session.record().principal.clone();
+        if self.members.join(channel, id, principal) {
+            self.arm_gather(now_ms, channel);
+        }
+    }
+
+    pub(crate) fn leave_room(&mut self, now_ms: u64, channel: &ChannelName, id: SessionId) {
+        if self.members.leave(channel, id) {
+            self.arm_gather(now_ms, channel);
+        }
+    }
+
+    /// Has a session told of the members: now of those whom the other watchers know of, and later of
+    /// each change, with the others.
+    pub(crate) fn watch_room(&mut self, channel: &ChannelName, id: SessionId) {
+        self.members.watch(channel, id);
+        let members = self.members.settled(channel);
+        if members.is_empty() {
+            return self.say_presence(id, channel, Vec::new(), Vec::new());
+        }
+        for joined in members.chunks(MEMBER_COUNT_MAX) {
+            self.say_presence(id, channel, joined.to_vec(), Vec::new());
+        }
+    }
+
+    /// Tells the watchers what has gathered.
+    pub(crate) fn tell_watchers(&mut self, channel: &ChannelName) {
+        let Some(changes) = self.members.take_changes(channel) else { return };
+        for watcher in self.members.watchers(channel) {
+            for joined in changes.joined.chunks(MEMBER_COUNT_MAX) {
+                self.say_presence(watcher, channel, joined.to_vec(), Vec::new());
+            }
+            for left in changes.left.chunks(MEMBER_COUNT_MAX) {
+                self.say_presence(watcher, channel, Vec::new(), left.to_vec());
+            }
+        }
+    }
+
+    /// A member that lost its connection has not come back in time.
+    pub(crate) fn leave_rooms(&mut self, now_ms: u64, id: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let away_since_ms = entry.session.record().away_since_ms;
+        let grace_ms = self.config.presence_grace_ms;
+        if away_since_ms.is_none_or(|since_ms| since_ms + grace_ms > now_ms) {
+            return;
+        }
+        for channel in std::mem::take(&mut entry.lingering) {
+            self.leave_room(now_ms, &channel, id);
+        }
+    }
+
+    fn say_presence(
+        &mut self,
+        to: SessionId,
+        channel: &ChannelName,
+        joined: Vec<Member>,
+        left: Vec<Member>,
+    ) {
+        let member_count = self.members.count(channel);
+        let channel = channel.clone();
+        self.say(to, ServerFrame::Presence(Presence { channel, joined, left, member_count }));
+    }
+
+    fn arm_gather(&mut self, now_ms: u64, channel: &ChannelName) {
+        let timer = Timer::Gather { channel: channel.clone() };
+        // What comes later joins what has gathered, and puts nothing off.
+        if !self.timers.is_armed(&timer) {
+            self.timers.arm(now_ms + self.config.presence_gather_ms, timer);
+        }
+    }
+}
+
+/// Members in one frame, so that it stays below the usual limit of a message.
+const MEMBER_COUNT_MAX: usize = 250;

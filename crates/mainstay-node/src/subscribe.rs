@@ -1,0 +1,234 @@
+//! Who listens to what, and from where.
+
+use mainstay_wire::ChannelName;
+use mainstay_wire::session::{
+    Cursor, Delivery, Epoch, ErrorCode, Gap, GapReason, Offset, PresenceMode, ServerFrame,
+    SessionId, Start, Subscribe, Subscribed, Unsubscribed,
+};
+
+use crate::channel::{Channel, FRONT_COUNT_MIN};
+use crate::node::Subscription;
+use crate::{Effect, Node};
+
+/// Where a subscription begins.
+struct Beginning {
+    /// What the client is told that it has.
+    offset: Offset,
+    /// What it misses.
+    gap: Option<Gap>,
+    /// Where its feed begins.
+    after: Offset,
+}
+
+impl Node {
+    pub(crate) fn handle_subscribe(&mut self, now_ms: u64, id: SessionId, subscribe: Subscribe) {
+        let Subscribe { channel, start, delivery, presence } = subscribe;
+        self.subscribe(now_ms, id, channel, start, delivery, presence);
+    }
+
+    pub(crate) fn subscribe_from_cursor(&mut self, now_ms: u64, id: SessionId, cursor: &Cursor) {
+        let Cursor { channel, epoch, offset, delivery, presence } = cursor.clone();
+        let start = Start::After { epoch: Some(epoch), offset };
+        let is_current = self.channels.get(&channel).is_some_and(|known| known.epoch == epoch);
+        self.subscribe(now_ms, id, channel.clone(), start, delivery, presence);
+        // An acknowledgement that was lost stands in the cursor.
+        if is_current {
+            self.note_cursor(now_ms, id, &channel, offset);
+        }
+    }
+
+    /// Subscribes to an inbox that the hello had no cursor for.
+    pub(crate) fn subscribe_inbox(&mut self, now_ms: u64, id: SessionId, inbox: ChannelName) {
+        let Some(entry) = self.sessions.get(&id) else { return };
+        let Some(link) = &entry.link else { return };
+        if link.subscriptions.contains_key(&inbox) {
+            return;
+        }
+        let start = match entry.session.record().inbox_from {
+            Some((epoch, offset)) if inbox != ChannelName::session_inbox(id) => {
+                Start::After { epoch: Some(epoch), offset }
+            }
+            _ => Start::After { epoch: None, offset: Offset::ZERO },
+        };
+        self.subscribe(now_ms, id, inbox, start, Delivery::Every, PresenceMode::None);
+    }
+
+    fn subscribe(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        name: ChannelName,
+        start: Start,
+        delivery: Delivery,
+        presence: PresenceMode,
+    ) {
+        if name.is_inbox() && !self.inboxes(id).contains(&name) {
+            let message = "this inbox belongs to somebody else";
+            return self.say_problem(id, name, ErrorCode::NotPermitted, message);
+        }
+        let presence = if name.is_inbox() { PresenceMode::None } else { presence };
+        let Some(link) = self.sessions.get(&id).and_then(|entry| entry.link.as_ref()) else {
+            return;
+        };
+        let count_max = self.config.subscription_count_max as usize;
+        let held = link.subscriptions.keys().filter(|held| !held.is_inbox()).count();
+        if !name.is_inbox() && !link.subscriptions.contains_key(&name) && held >= count_max {
+            let message = format!("a session may listen to {count_max} channels");
+            return self.say_problem(id, name, ErrorCode::TooManySubscriptions, message);
+        }
+        if let Err(failure) = self.open_channel(now_ms, &name) {
+            return self.say_problem(id, name, failure.code, failure.message);
+        }
+        self.end_subscription(now_ms, id, &name, KeepMembership::If(presence.joins()));
+        self.begin_subscription(now_ms, id, name, start, delivery, presence);
+    }
+
+    fn begin_subscription(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        name: ChannelName,
+        start: Start,
+        delivery: Delivery,
+        presence: PresenceMode,
+    ) {
+        let Some(connection) = self.connection(id) else { return };
+        let Some(channel) = self.channels.get(&name) else { return };
+        let Beginning { offset, gap, after } = beginning(&name, channel, start);
+        let (epoch, head) = (channel.epoch, channel.head);
+        self.channels.join(now_ms, &name);
+        if let Some(link) = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut()) {
+            let subscription = Subscription { delivery, presence, acknowledged: after };
+            link.subscriptions.insert(name.clone(), subscription);
+        }
+        if presence.joins() {
+            self.join_room(now_ms, &name, id);
+        }
+        let member_count = self.members.count(&name);
+        let channel = name.clone();
+        let subscribed = Subscribed { channel, epoch, offset, head, member_count };
+        self.say(id, ServerFrame::Subscribed(subscribed));
+        if presence.watches() {
+            self.watch_room(&name, id);
+        }
+        if let Some(gap) = gap {
+            self.say(id, ServerFrame::Gap(gap));
+        }
+        // Events that come later in this batch must come behind the feed.
+        self.staged.delivers.remove(&name);
+        self.push(Effect::Feed { connection, channel: name, after, head, delivery });
+    }
+
+    pub(crate) fn handle_unsubscribe(&mut self, now_ms: u64, id: SessionId, name: ChannelName) {
+        let Some(link) = self.sessions.get(&id).and_then(|entry| entry.link.as_ref()) else {
+            return;
+        };
+        if !link.subscriptions.contains_key(&name) {
+            let message = "the session does not listen to this channel";
+            return self.say_problem(id, name, ErrorCode::NotSubscribed, message);
+        }
+        let connection = link.connection;
+        self.end_subscription(now_ms, id, &name, KeepMembership::If(false));
+        self.push(Effect::Unfeed { connection, channel: name.clone() });
+        let unsubscribed = Unsubscribed { channel: name, failure: None };
+        self.say(id, ServerFrame::Unsubscribed(unsubscribed));
+    }
+
+    fn end_subscription(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        name: &ChannelName,
+        KeepMembership::If(keeps): KeepMembership,
+    ) {
+        let link = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut());
+        let Some(held) = link.and_then(|link| link.subscriptions.remove(name)) else { return };
+        self.channels.leave(now_ms, name);
+        if held.presence.watches() {
+            self.members.unwatch(name, id);
+        }
+        if held.presence.joins() && !keeps {
+            self.leave_room(now_ms, name, id);
+        }
+    }
+
+    /// Where the client says that it is. What it has of its own inbox need not be kept.
+    pub(crate) fn note_cursor(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        name: &ChannelName,
+        offset: Offset,
+    ) {
+        let Some(channel) = self.channels.get(name) else { return };
+        let offset = offset.min(channel.head);
+        let link = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut());
+        let Some(held) = link.and_then(|link| link.subscriptions.get_mut(name)) else { return };
+        held.acknowledged = held.acknowledged.max(offset);
+        if *name == ChannelName::session_inbox(id) {
+            self.look_ahead(name, self.config.inbox_retention, FRONT_COUNT_MIN);
+            self.trim(now_ms, name, offset.next());
+        }
+    }
+
+    /// The inboxes that are a session's own.
+    pub(crate) fn inboxes(&self, id: SessionId) -> Vec<ChannelName> {
+        let principal = self.sessions.get(&id).and_then(|e| e.session.record().principal.as_ref());
+        let mut inboxes = vec![ChannelName::session_inbox(id)];
+        inboxes.extend(principal.map(ChannelName::principal_inbox));
+        inboxes
+    }
+
+    /// A new session hears its principal's inbox from now on, also if it never learns that it does.
+    pub(crate) fn open_principal_inbox(&mut self, now_ms: u64, id: SessionId) {
+        let Some(entry) = self.sessions.get(&id) else { return };
+        let Some(principal) = &entry.session.record().principal else { return };
+        let inbox = ChannelName::principal_inbox(principal);
+        // Inboxes are not counted, so this does not fail.
+        let _ = self.open_channel(now_ms, &inbox);
+        let place: Option<(Epoch, Offset)> =
+            self.channels.get(&inbox).map(|channel| (channel.epoch, channel.head));
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.session.record_mut().inbox_from = place;
+        }
+    }
+}
+
+/// Whether a membership outlasts the subscription that it came with.
+enum KeepMembership {
+    If(bool),
+}
+
+fn beginning(name: &ChannelName, channel: &Channel, start: Start) -> Beginning {
+    let (start_of_log, head) = (channel.start(), channel.head);
+    let at = |offset: Offset| Beginning { offset, gap: None, after: offset };
+    let (epoch, offset) = match start {
+        Start::Now => return at(head),
+        Start::Last(count) => {
+            let wanted = Offset(head.0.saturating_sub(u64::from(count)));
+            return at(wanted.max(start_of_log));
+        }
+        // Of no epoch there is nothing to miss.
+        Start::After { epoch: None, offset } => return at(offset.max(start_of_log).min(head)),
+        Start::After { epoch: Some(epoch), offset } => (epoch, offset),
+    };
+    let gap = |to, reason| Gap {
+        channel: name.clone(),
+        from_epoch: epoch,
+        from: offset.next(),
+        to,
+        reason,
+        epoch: channel.epoch,
+        offset: start_of_log,
+    };
+    if epoch != channel.epoch || offset > head {
+        // An offset beyond the head belongs to a log that knew more than this one.
+        let gap = Some(gap(None, GapReason::Epoch));
+        return Beginning { offset: start_of_log, gap, after: start_of_log };
+    }
+    if offset < start_of_log {
+        let gap = Some(gap(Some(start_of_log), GapReason::Trimmed));
+        return Beginning { offset, gap, after: start_of_log };
+    }
+    at(offset)
+}

@@ -1,0 +1,166 @@
+use bytes::Bytes;
+use mainstay_node::{Answer, Call, ConnectionKey, SessionStanding, Target};
+use mainstay_wire::EndReason;
+use mainstay_wire::session::{ErrorCode, Offset, Payload, SessionId, Standing, Start};
+
+use crate::world::{World, hello, name, resume};
+
+fn publish(channels: &[&str], key: Option<&str>) -> Call {
+    let channels = channels.iter().map(|channel| name(channel)).collect();
+    let key = key.map(|key| Bytes::from(key.to_owned()));
+    Call::Publish { channels, payload: Payload::text("a"), key }
+}
+
+fn places(answer: Result<Answer, mainstay_node::CallError>) -> Vec<(String, u64)> {
+    let Ok(Answer::Published(places)) = answer else { panic!("{answer:?}") };
+    places.into_iter().map(|(name, _, offset)| (name.to_string(), offset.0)).collect()
+}
+
+fn at(channel: &str, offset: u64) -> (String, u64) {
+    (channel.to_owned(), offset)
+}
+
+#[test]
+fn a_key_makes_a_publish_happen_once_within_a_batch_and_across() {
+    let mut world = World::new();
+    let first = world.call(publish(&["a", "b"], Some("k")));
+    let second = world.call(publish(&["a", "b"], Some("k")));
+    world.commit();
+    for ticket in [first, second] {
+        let answer = world.answers.remove(&ticket).expect("an answer");
+        assert_eq!(places(answer), [at("a", 1), at("b", 1)]);
+    }
+    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 1), at("b", 1)]);
+    world.restart();
+    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 1), at("b", 1)]);
+    assert_eq!(places(world.ask(publish(&["a"], Some("other")))), [at("a", 2)]);
+    assert_eq!(places(world.ask(publish(&["a"], None))), [at("a", 3)]);
+    world.pass(world.config.key_expiry_ms);
+    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 4)], "it has expired");
+}
+
+#[test]
+fn expired_keys_are_dropped_and_then_nothing_is_due() {
+    let mut world = World::new();
+    for index in 0..10 {
+        world.ask(publish(&["a"], Some(&format!("k{index}")))).expect("published");
+    }
+    world.pass(world.config.key_expiry_ms + 5_000);
+    let commits = world.log.get().commit_count;
+    world.pass(60_000);
+    assert_eq!(world.log.get().commit_count, commits, "an idle node writes nothing");
+    assert!(world.log.get().memory_key("k1").is_none());
+}
+
+#[test]
+fn a_send_with_a_key_arrives_once() {
+    let mut world = World::new();
+    let welcome = world.connect(1, hello());
+    for _ in 0..3 {
+        let to = Target::Session(welcome.session);
+        let key = Some(Bytes::from_static(b"k"));
+        world.ask(Call::Send { to, payload: Payload::NULL, key }).expect("sent");
+    }
+    let inbox = mainstay_wire::ChannelName::session_inbox(welcome.session);
+    assert_eq!(world.events(1, inbox.as_str()), [1]);
+}
+
+#[test]
+fn a_publish_that_failed_keeps_no_key() {
+    let mut world = World::with(|config| config.channel_count_max = 1);
+    world.ask(publish(&["a"], None)).expect("published");
+    let refused = world.ask(publish(&["a", "b"], Some("k"))).expect_err("no room");
+    assert_eq!(refused.code, ErrorCode::TooManyChannels);
+    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 2)]);
+}
+
+#[test]
+fn an_inbox_is_not_published_to() {
+    let mut world = World::new();
+    let welcome = world.connect(1, hello());
+    let channels = vec![name("a"), mainstay_wire::ChannelName::session_inbox(welcome.session)];
+    let call = Call::Publish { channels, payload: Payload::NULL, key: None };
+    assert_eq!(world.ask(call).expect_err("refused").code, ErrorCode::NotPermitted);
+    let call = Call::History { channel: name("a"), after: Offset(0), count_max: 1 };
+    assert_eq!(world.ask(call).expect_err("none of it").code, ErrorCode::Unreachable);
+}
+
+#[test]
+fn history_is_read_in_pages() {
+    let mut world = World::new();
+    world.emit_many("news", 5);
+    world.commit();
+    let mut page = |after, count_max| {
+        let channel = name("news");
+        let call = Call::History { channel, after: Offset(after), count_max };
+        let Ok(Answer::History { events, channel }) = world.ask(call) else { panic!("history") };
+        assert_eq!(channel.head, Offset(5));
+        events.into_iter().map(|event| event.offset.0).collect::<Vec<_>>()
+    };
+    assert_eq!(page(0, 2), [1, 2]);
+    assert_eq!(page(2, 99), [3, 4, 5]);
+    assert!(page(5, 99).is_empty() && page(u64::MAX, 99).is_empty());
+}
+
+#[test]
+fn channels_and_sessions_are_listed_in_pages() {
+    let mut world = World::new();
+    for channel in ["c", "a", "b"] {
+        world.emit(channel, "x");
+    }
+    world.commit();
+    let Ok(Answer::Channels(views)) =
+        world.ask(Call::Channels { after: Some(name("a")), count_max: 1 })
+    else {
+        panic!("channels")
+    };
+    assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    let mut ids: Vec<SessionId> = (1..=3).map(|key| world.connect(key, hello()).session).collect();
+    ids.sort();
+    let Ok(Answer::Sessions(views)) =
+        world.ask(Call::Sessions { after: Some(ids[0]), count_max: 5 })
+    else {
+        panic!("sessions")
+    };
+    assert_eq!(views.iter().map(|view| view.session).collect::<Vec<_>>(), ids[1..]);
+}
+
+#[test]
+fn a_session_is_seen_with_what_it_listens_to() {
+    let mut world = World::new();
+    let welcome = world.connect_as(1, Some("ann"), hello());
+    world.subscribe(1, "news", Start::Now);
+    (1..=3).for_each(|number| world.publish(1, number, "news", "a"));
+    world.commit();
+    world.ack(1, 2, &[(&name("news"), 2), (&name("unheard"), 9)]);
+    world.commit();
+    let ask = |world: &mut World| {
+        let answer = world.ask(Call::Session { session: welcome.session });
+        let Ok(Answer::Session(view)) = answer else { panic!("{answer:?}") };
+        view
+    };
+    let view = ask(&mut world);
+    assert_eq!(view.standing, SessionStanding::Connected(ConnectionKey(1)));
+    assert_eq!((view.generation, view.accepted, view.reply_count), (1, 3, 2));
+    let heard = view.subscriptions.iter().find(|held| held.channel == name("news"));
+    assert_eq!(heard.map(|held| (held.acknowledged, held.lag)), Some((Offset(2), 1)));
+    assert_eq!(view.subscriptions.len(), 3, "two inboxes");
+    world.cut(1);
+    let view = ask(&mut world);
+    let expires_at_ms = world.now_ms + world.config.session_expiry_ms;
+    assert_eq!(view.standing, SessionStanding::Away { expires_at_ms });
+    assert_eq!(view.last_end, Some("peer_eof"));
+}
+
+#[test]
+fn a_session_is_ended_from_outside() {
+    let mut world = World::new();
+    let welcome = world.connect(1, hello());
+    let session = welcome.session;
+    assert!(matches!(world.ask(Call::End { session }), Ok(Answer::Done)));
+    assert_eq!(world.closed.get(&1), Some(&EndReason::Disconnected));
+    for call in [Call::End { session }, Call::Session { session }] {
+        assert_eq!(world.ask(call).expect_err("gone").code, ErrorCode::Unreachable);
+    }
+    assert_eq!(world.connect(2, resume(&welcome)).standing, Standing::Unknown);
+}

@@ -1,0 +1,158 @@
+use mainstay_node::{Answer, Call, ConnectionKey, Target};
+use mainstay_wire::ChannelName;
+use mainstay_wire::session::{
+    ClientFrame, ErrorCode, GapReason, Hello, Offset, Payload, Principal, SessionId, Standing,
+    Start, Welcome,
+};
+
+use crate::log::Peek;
+use crate::world::{World, cursor, hello, resume};
+
+fn send(to: Target) -> Call {
+    Call::Send { to, payload: Payload::text("for you"), key: None }
+}
+
+fn principal(name: &str) -> Principal {
+    Principal::parse(name).expect("a principal")
+}
+
+fn connected() -> (World, Welcome, String, String) {
+    let mut world = World::with(|config| config.inbox_retention.count_max = 3);
+    let welcome = world.connect_as(1, Some("ann"), hello());
+    let inbox = ChannelName::session_inbox(welcome.session).to_string();
+    (world, welcome, inbox, "$principal/ann".to_owned())
+}
+
+#[test]
+fn what_is_sent_to_a_session_a_connection_or_a_principal_arrives() {
+    let (mut world, welcome, inbox, of_ann) = connected();
+    world.connect_as(2, Some("ann"), hello());
+    world.ask(send(Target::Session(welcome.session))).expect("sent");
+    world.ask(send(Target::Connection(ConnectionKey(1)))).expect("sent");
+    world.ask(send(Target::Principal(principal("ann")))).expect("sent");
+    assert_eq!(world.events(1, &inbox), [1, 2]);
+    assert_eq!((world.events(1, &of_ann), world.events(2, &of_ann)), (vec![1], vec![1]));
+    assert!(world.events(2, &inbox).is_empty());
+    for nobody in [
+        Target::Session(SessionId::from_bytes([9; 16])),
+        Target::Connection(ConnectionKey(9)),
+        Target::Principal(principal("bob")),
+    ] {
+        let refused = world.ask(send(nobody)).expect_err("nobody");
+        assert_eq!(refused.code, ErrorCode::Unreachable);
+    }
+}
+
+#[test]
+fn a_full_inbox_tells_its_sender_until_its_owner_acknowledges() {
+    let (mut world, welcome, _, _) = connected();
+    let to = || send(Target::Session(welcome.session));
+    (0..3).for_each(|_| drop(world.ask(to()).expect("sent")));
+    assert_eq!(world.ask(to()).expect_err("full").code, ErrorCode::InboxFull);
+    let inbox = ChannelName::session_inbox(welcome.session);
+    world.ack(1, 1, &[(&inbox, 2)]);
+    world.ask(to()).expect("sent");
+    world.ask(to()).expect("sent");
+    assert_eq!(world.ask(to()).expect_err("full").code, ErrorCode::InboxFull);
+    world.restart();
+    let cursors = vec![];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    assert_eq!(world.events(2, inbox.as_str()), [3, 4, 5], "what is not acknowledged comes");
+    world.ack(2, 1, &[(&inbox, u64::MAX)]);
+    world.ask(to()).expect("sent");
+    assert_eq!(world.events(2, inbox.as_str()), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_cursor_of_an_inbox_is_gone_on_from() {
+    let (mut world, welcome, inbox, of_ann) = connected();
+    let epochs = [&inbox, &of_ann].map(|name| world.subscribed(1, name).expect("said").epoch);
+    world.cut(1);
+    for _ in 0..2 {
+        world.ask(send(Target::Session(welcome.session))).expect("sent");
+        world.ask(send(Target::Principal(principal("ann")))).expect("sent");
+    }
+    let cursors = vec![cursor(&inbox, epochs[0], 1), cursor(&of_ann, epochs[1], 1)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    assert_eq!((world.events(2, &inbox), world.events(2, &of_ann)), (vec![2], vec![2]));
+    assert!(world.gaps(2).is_empty());
+}
+
+#[test]
+fn a_session_that_never_saw_its_welcome_misses_nothing() {
+    let (mut world, _, _, of_ann) = connected();
+    world.ask(send(Target::Principal(principal("ann")))).expect("before it began");
+    let welcome = world.connect_as(2, Some("ann"), hello());
+    world.cut(2);
+    world.ask(send(Target::Principal(principal("ann")))).expect("sent");
+    world.restart();
+    world.connect_as(3, Some("ann"), resume(&welcome));
+    assert_eq!(world.events(3, &of_ann), [2]);
+    assert!(world.gaps(3).is_empty());
+}
+
+#[test]
+fn a_session_inbox_goes_with_its_session() {
+    let (mut world, welcome, inbox, _) = connected();
+    world.ask(send(Target::Session(welcome.session))).expect("sent");
+    world.frame(1, ClientFrame::Bye);
+    world.commit();
+    let names = world.log.get().memory.names();
+    assert!(!names.contains(&inbox), "{names:?}");
+    let gone = world.ask(send(Target::Session(welcome.session))).expect_err("gone");
+    assert_eq!(gone.code, ErrorCode::Unreachable);
+    let second = world.connect_as(2, Some("ann"), hello());
+    world.cut(2);
+    world.commit();
+    world.pass(world.config.session_expiry_ms);
+    assert!(!world.log.get().memory.names().contains(&inbox));
+    let cursors = vec![cursor(&inbox, mainstay_wire::session::Epoch(1), 1)];
+    let third = world.connect_as(3, Some("ann"), Hello { cursors, ..resume(&second) });
+    assert_eq!(third.standing, Standing::Expired);
+    assert_eq!(world.problems(3), [ErrorCode::NotPermitted], "it is nobody's");
+}
+
+#[test]
+fn an_inbox_is_its_owners() {
+    let (mut world, _, inbox, of_ann) = connected();
+    world.connect_as(2, Some("bob"), hello());
+    world.subscribe(2, &inbox, Start::Now);
+    world.subscribe(2, &of_ann, Start::Now);
+    world.commit();
+    assert_eq!(world.problems(2), [ErrorCode::NotPermitted; 2]);
+    world.unsubscribe(1, &inbox);
+    world.subscribe(1, &inbox, Start::Last(9));
+    world.commit();
+    assert!(world.problems(1).is_empty());
+}
+
+#[test]
+fn a_principals_inbox_keeps_the_newest_and_outlives_its_sessions() {
+    let (mut world, welcome, _, of_ann) = connected();
+    let epoch = world.subscribed(1, &of_ann).expect("said").epoch;
+    world.cut(1);
+    (0..5).for_each(|_| drop(world.ask(send(Target::Principal(principal("ann")))).expect("sent")));
+    world.pass(world.config.session_expiry_ms);
+    let cursors = vec![cursor(&of_ann, epoch, 0)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    assert_eq!(world.events(2, &of_ann), [3, 4, 5]);
+    let gap = &world.gaps(2)[0];
+    assert_eq!((gap.reason, gap.from, gap.to), (GapReason::Trimmed, Offset(1), Some(Offset(2))));
+}
+
+#[test]
+fn inboxes_of_principals_who_are_gone_are_bounded() {
+    let mut world = World::with(|config| config.channel_count_max = 5);
+    for key in 0..50 {
+        world.connect_as(key, Some(&format!("p{key}")), hello());
+        world.frame(key, ClientFrame::Bye);
+        world.commit();
+    }
+    let names = world.log.get().memory.names();
+    assert!(names.len() <= 5, "{names:?}");
+    let Ok(Answer::Channels(views)) = world.ask(Call::Channels { after: None, count_max: 99 })
+    else {
+        panic!("channels")
+    };
+    assert_eq!(views.len(), names.len());
+}
