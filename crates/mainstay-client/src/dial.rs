@@ -94,6 +94,12 @@ pub enum ConnectError {
     /// The server answered, but did not open a WebSocket, or not the one that was asked for.
     #[error(transparent)]
     Handshake(#[from] DialError),
+    /// The server opened a WebSocket without the subprotocol that a session needs.
+    #[error("the server does not speak the session dialect ({wanted})")]
+    Dialect {
+        /// The subprotocol that was asked for.
+        wanted: &'static str,
+    },
 }
 
 impl From<io::Error> for ConnectError {

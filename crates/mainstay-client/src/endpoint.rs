@@ -45,6 +45,12 @@ pub enum UrlError {
 }
 
 impl Endpoint {
+    /// The server's address without a query, which may differ from time to time.
+    pub(crate) fn server(&self) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        format!("ws://{}{path}", self.authority)
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Endpoint, UrlError> {
         let url = Url::parse(text).map_err(|error| UrlError::Malformed {
             url: text.to_owned(),

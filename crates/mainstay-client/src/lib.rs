@@ -1,6 +1,9 @@
 //! A client for persistent WebSocket connections that comes back after every drop.
 //!
-//! [`Client`] is the whole of it for most programs: it holds one connection, dials again when that
+//! [`Session`] is a conversation that outlives its connections, and with a state file the program:
+//! requests are kept until their outcome, channels go on where the application was.
+//!
+//! [`Client`] speaks the command dialect: it holds one connection, dials again when that
 //! is lost, matches replies to requests and hands everything else on. It is no HTTP client and no
 //! pool; several connections are several clients. [`Socket`] is one connection without any of that,
 //! for programs that speak a protocol of their own over it.
@@ -28,7 +31,7 @@
 //!               ◀──States─── course ◀────┘ Reconnect decides when to dial again
 //! ```
 //!
-//! Everything runs on tokio, in one task per client.
+//! Everything runs on tokio, in one task per client or session.
 
 mod client;
 pub use client::{Client, Request};
@@ -60,11 +63,23 @@ mod endpoint;
 pub use endpoint::UrlError;
 
 mod limits;
-pub use limits::{INBOX_BYTES_MAX, INBOX_COUNT_MAX, REQUEST_COUNT_MAX, STATE_COUNT_MAX};
+pub use limits::{
+    INBOX_BYTES_MAX, INBOX_COUNT_MAX, REQUEST_COUNT_MAX, STATE_COUNT_MAX, SUBSCRIPTION_BYTES_MAX,
+    SUBSCRIPTION_COUNT_MAX,
+};
 
 mod seed;
 
+mod session;
+pub use session::{
+    ChannelItem, Greeting, Pending, Published, RequestFailure, Restored, SendError, ServerCommand,
+    Session, SessionBuilder, SessionEnd, SessionError, SessionState, StateFileError,
+    SubscribeError, SubscribeOptions, Subscription, SubscriptionEnd,
+};
+
+pub use mainstay_session::client::{Call, Refused, RequestKey};
 pub use mainstay_wire::handshake::{
     DeflateSupport, DialError, DialOptions, DialOptionsError, RetryAfter,
 };
-pub use mainstay_wire::{End, EndReason, Limits, Timing};
+pub use mainstay_wire::session as frames;
+pub use mainstay_wire::{ChannelName, End, EndReason, Limits, Timing};

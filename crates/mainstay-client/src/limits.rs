@@ -12,6 +12,14 @@ pub(crate) const QUEUE_COUNT_MAX: usize = 64;
 /// Abandoned requests are forgotten when the table holds this many; twice the live ones, so that
 /// looking for them costs little per request.
 pub(crate) const TABLE_COUNT_MAX: usize = 2 * REQUEST_COUNT_MAX;
+/// Items of one channel that wait for a [`Subscription`](crate::Subscription) to be read. Past
+/// either bound, reading from the socket pauses.
+pub const SUBSCRIPTION_COUNT_MAX: usize = 256;
+/// Bytes of the same, exceeded by one item at most.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 1024 * 1024;
+/// A session looks at the clock at least this often, so that a computer that slept notices soon:
+/// its timers slept too.
+pub(crate) const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// Messages that wait for [`Messages`](crate::Messages) to be read. Past either, reading from the
 /// socket pauses and the server is made to wait.
 pub const INBOX_COUNT_MAX: usize = 1024;

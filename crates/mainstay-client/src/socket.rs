@@ -174,6 +174,25 @@ impl Socket {
         }
     }
 
+    /// Like [`next`](Socket::next), and tells when an outbox that was full has room again.
+    pub(crate) async fn next_or_room(&mut self, reading: Reading) -> Next {
+        let was_full = !self.has_room();
+        loop {
+            match self.advance(reading) {
+                Advance::Received(message) => return Next::Received(message),
+                Advance::Ended => return Next::Ended,
+                Advance::Progress => consume_budget().await,
+                Advance::Blocked if was_full && self.has_room() => return Next::Room,
+                Advance::Blocked => self.wait().await,
+            }
+        }
+    }
+
+    /// Begins an orderly end for another reason than the application's wish.
+    pub(crate) fn close_for(&mut self, reason: EndReason, detail: &str) {
+        self.connection.close(now(), reason, detail);
+    }
+
     pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         match &mut self.compressor {
             Some(compressor) if payload.len() >= DEFLATE_BYTES_MIN => {
@@ -328,6 +347,13 @@ impl fmt::Debug for Socket {
             .field("end", &self.end())
             .finish_non_exhaustive()
     }
+}
+
+/// What [`Socket::next_or_room`] waited for.
+pub(crate) enum Next {
+    Received(Message),
+    Room,
+    Ended,
 }
 
 /// How far [`Socket::advance`] came.

@@ -69,23 +69,35 @@ pub enum ClosedCause {
 /// A reader that falls [`STATE_COUNT_MAX`](crate::STATE_COUNT_MAX) states behind misses the oldest
 /// of them; the newest is never missed. Ends after [`State::Closed`].
 #[derive(Debug)]
-pub struct States {
-    course: Arc<Course>,
+pub struct States<S = State> {
+    course: Arc<Course<S>>,
     next_index: u64,
 }
 
-impl States {
+/// A state that may be the last.
+pub(crate) trait Stage: Clone {
+    fn is_last(&self) -> bool;
+}
+
+impl Stage for State {
+    fn is_last(&self) -> bool {
+        matches!(self, State::Closed { .. })
+    }
+}
+
+#[expect(private_bounds, reason = "the two kinds of states are all there are")]
+impl<S: Stage> States<S> {
     /// The next state; `None` after [`State::Closed`]. May be dropped and called again without
     /// losing anything.
-    pub async fn recv(&mut self) -> Option<State> {
+    pub async fn recv(&mut self) -> Option<S> {
         poll_fn(|context| self.course.poll(&mut self.next_index, context)).await
     }
 }
 
-impl Stream for States {
-    type Item = State;
+impl<S: Stage> Stream for States<S> {
+    type Item = S;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<State>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S>> {
         let States { course, next_index } = &mut *self;
         course.poll(next_index, context)
     }
@@ -93,28 +105,28 @@ impl Stream for States {
 
 /// The newest states of one client. There is always at least one.
 #[derive(Debug)]
-pub(crate) struct Course {
-    inner: Mutex<Inner>,
+pub(crate) struct Course<S = State> {
+    inner: Mutex<Inner<S>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    newest: State,
+struct Inner<S> {
+    newest: S,
     /// The newest again, and those before it.
-    states: VecDeque<State>,
+    states: VecDeque<S>,
     /// How many states came before the first of `states`.
     dropped_count: u64,
     wakers: Vec<Waker>,
 }
 
-impl Course {
-    pub(crate) fn new(first: State) -> Course {
+impl<S: Stage> Course<S> {
+    pub(crate) fn new(first: S) -> Course<S> {
         let states = VecDeque::from([first.clone()]);
         let wakers = Vec::new();
         Course { inner: Mutex::new(Inner { newest: first, states, dropped_count: 0, wakers }) }
     }
 
-    pub(crate) fn push(&self, state: State) {
+    pub(crate) fn push(&self, state: S) {
         let wakers = {
             let mut inner = self.lock();
             inner.newest = state.clone();
@@ -128,26 +140,22 @@ impl Course {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    pub(crate) fn newest(&self) -> State {
+    pub(crate) fn newest(&self) -> S {
         self.lock().newest.clone()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.lock().newest, State::Open)
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.lock().newest, State::Closed { .. })
+        self.lock().newest.is_last()
     }
 
-    pub(crate) fn reader(self: &Arc<Course>) -> States {
+    pub(crate) fn reader(self: &Arc<Course<S>>) -> States<S> {
         let inner = self.lock();
         let next_index = inner.dropped_count + inner.states.len() as u64 - 1;
         drop(inner);
         States { course: Arc::clone(self), next_index }
     }
 
-    fn poll(&self, next_index: &mut u64, context: &mut Context<'_>) -> Poll<Option<State>> {
+    fn poll(&self, next_index: &mut u64, context: &mut Context<'_>) -> Poll<Option<S>> {
         let mut inner = self.lock();
         *next_index = (*next_index).max(inner.dropped_count);
         let offset = (*next_index - inner.dropped_count) as usize;
@@ -155,7 +163,7 @@ impl Course {
             *next_index += 1;
             return Poll::Ready(Some(state.clone()));
         }
-        if matches!(inner.newest, State::Closed { .. }) {
+        if inner.newest.is_last() {
             return Poll::Ready(None);
         }
         if !inner.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
@@ -164,9 +172,15 @@ impl Course {
         Poll::Pending
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
         // Nothing panics while holding it, and the states would be whole if something did.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course<State> {
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.lock().newest, State::Open)
     }
 }
 

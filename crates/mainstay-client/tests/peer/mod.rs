@@ -47,6 +47,13 @@ impl Server {
         Server { listener: TcpListener::bind(address).await.unwrap(), address }
     }
 
+    /// Another server in the place of this one.
+    pub(crate) async fn replace(server: Server) -> Server {
+        let address = server.address;
+        drop(server);
+        Server::restart(address).await
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/server", self.address)
     }
@@ -71,6 +78,17 @@ impl Server {
         let mut peer = self.accept_request().await;
         let head = RequestHead::parse(peer.request.as_bytes(), &HeadLimits::default()).unwrap();
         let options = AcceptOptions { deflate: DeflateSupport::On, ..AcceptOptions::default() };
+        let accepted = accept(UpgradeRequest::from(&head), &options).unwrap();
+        peer.write(&accepted.response()).await;
+        peer
+    }
+
+    /// Accepts a connection with a subprotocol.
+    pub(crate) async fn accept_subprotocol(&self, name: &str) -> Peer {
+        let mut peer = self.accept_request().await;
+        let head = RequestHead::parse(peer.request.as_bytes(), &HeadLimits::default()).unwrap();
+        let options =
+            AcceptOptions { subprotocols: vec![name.to_owned()], ..AcceptOptions::default() };
         let accepted = accept(UpgradeRequest::from(&head), &options).unwrap();
         peer.write(&accepted.response()).await;
         peer
