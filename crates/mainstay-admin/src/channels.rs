@@ -1,0 +1,244 @@
+//! Looking at channels.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use mainstay_server::session::{Offset, ServerFrame};
+use mainstay_server::{Answer, Call, ChannelName, ChannelView};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::body;
+use crate::problem::{Problem, ProblemBody};
+use crate::routes::Api;
+
+/// A channel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ChannelBody {
+    #[schema(example = "news")]
+    pub(crate) name: String,
+    /// Its incarnation: 16 hexadecimal digits.
+    #[schema(example = "5bd1c0aa31f2e877")]
+    pub(crate) epoch: String,
+    /// The first event that is kept.
+    pub(crate) first: u64,
+    /// The newest event; 0 if there is none yet.
+    pub(crate) head: u64,
+    /// Bytes of the payloads that are kept.
+    pub(crate) bytes: u64,
+    /// Sessions that listen over a connection.
+    pub(crate) subscriber_count: usize,
+    /// Sessions that are members.
+    pub(crate) member_count: usize,
+}
+
+impl From<ChannelView> for ChannelBody {
+    fn from(view: ChannelView) -> ChannelBody {
+        ChannelBody {
+            name: view.name.to_string(),
+            epoch: view.epoch.to_string(),
+            first: view.first.0,
+            head: view.head.0,
+            bytes: view.bytes,
+            subscriber_count: view.subscriber_count,
+            member_count: view.member_count,
+        }
+    }
+}
+
+/// Channels by name.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ChannelList {
+    pub(crate) channels: Vec<ChannelBody>,
+    /// The `after` of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+/// Events of a channel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct History {
+    pub(crate) channel: ChannelBody,
+    /// `event` frames of the session dialect.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    pub(crate) events: Vec<Box<RawValue>>,
+    /// The `after` of the next page; absent at the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<u64>,
+}
+
+/// Who is a member of a channel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Members {
+    pub(crate) members: Vec<MemberBody>,
+}
+
+/// A member.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MemberBody {
+    #[schema(example = "8f3a61c07d9e4b25a1f0c2d3e4b5a697")]
+    pub(crate) session: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) principal: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// From behind this one on.
+    pub(crate) after: Option<String>,
+    /// At most so many, up to 1000; 100 if not given.
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryQuery {
+    /// Which.
+    #[param(example = "news")]
+    channel: String,
+    /// From behind this offset on; 0, the oldest, if not given.
+    after: Option<u64>,
+    /// At most so many, up to 250; 100 if not given.
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PresenceQuery {
+    /// Which.
+    #[param(example = "news")]
+    channel: String,
+}
+
+/// List channels
+#[utoipa::path(
+    get,
+    path = "/v1/channels",
+    tag = "channels",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page", body = ChannelList),
+        (status = 400, description = "Malformed", body = ProblemBody),
+    )
+)]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
+    let after = query.after.as_deref().map(any_channel).transpose()?;
+    let count_max = limit(query.limit, LIST_COUNT_MAX)?;
+    let Answer::Channels(views) = api.call(Call::Channels { after, count_max }).await? else {
+        return Err(Problem::mismatch());
+    };
+    let is_full = views.len() >= count_max;
+    let next = views.last().filter(|_| is_full).map(|view| view.name.to_string());
+    let channels = views.into_iter().map(ChannelBody::from).collect();
+    Ok(body::json(&ChannelList { channels, next }))
+}
+
+/// Look at one channel
+///
+/// A slash in the name is written `%2F`.
+#[utoipa::path(
+    get,
+    path = "/v1/channels/{name}",
+    tag = "channels",
+    params(("name" = String, Path, description = "Percent-encoded", example = "news")),
+    responses(
+        (status = 200, description = "The channel", body = ChannelBody),
+        (status = 400, description = "No channel's name", body = ProblemBody),
+        (status = 404, description = "Nobody has published or subscribed to it", body = ProblemBody),
+    )
+)]
+pub(crate) async fn show(
+    State(api): State<Api>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|error| Problem::malformed(error.body_text()))?;
+    let (channel, after) = (any_channel(&name)?, Offset::ZERO);
+    match api.call(Call::History { channel, after, count_max: 0 }).await? {
+        Answer::History { channel, .. } => Ok(body::json(&ChannelBody::from(channel))),
+        _ => Err(Problem::mismatch()),
+    }
+}
+
+/// Read a channel
+#[utoipa::path(
+    get,
+    path = "/v1/history",
+    tag = "channels",
+    params(HistoryQuery),
+    responses(
+        (status = 200, description = "A page", body = History),
+        (status = 400, description = "Malformed", body = ProblemBody),
+        (status = 404, description = "Nobody has published or subscribed to it", body = ProblemBody),
+    )
+)]
+pub(crate) async fn history(
+    State(api): State<Api>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
+    let channel = any_channel(&query.channel)?;
+    let after = Offset(query.after.unwrap_or_default());
+    let count_max = limit(query.limit, HISTORY_COUNT_MAX)?;
+    let call = Call::History { channel, after, count_max };
+    let Answer::History { channel, events } = api.call(call).await? else {
+        return Err(Problem::mismatch());
+    };
+    let last = events.last().map(|event| event.offset);
+    let next = last.filter(|last| *last < channel.head).map(|last| last.0);
+    let frames = events.into_iter().map(|event| body::frame(&ServerFrame::Event(event)));
+    let events = frames.collect::<Result<_, _>>()?;
+    Ok(body::json(&History { channel: channel.into(), events, next }))
+}
+
+/// List a channel's members
+#[utoipa::path(
+    get,
+    path = "/v1/presence",
+    tag = "channels",
+    params(PresenceQuery),
+    responses(
+        (status = 200, description = "All of them", body = Members),
+        (status = 400, description = "No channel's name", body = ProblemBody),
+    )
+)]
+pub(crate) async fn presence(
+    State(api): State<Api>,
+    query: Result<Query<PresenceQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
+    let channel = any_channel(&query.channel)?;
+    let Answer::Members(members) = api.call(Call::Members { channel }).await? else {
+        return Err(Problem::mismatch());
+    };
+    let member = |member: mainstay_server::MemberView| MemberBody {
+        session: member.session.to_string(),
+        principal: member.principal.map(|principal| principal.to_string()),
+    };
+    Ok(body::json(&Members { members: members.into_iter().map(member).collect() }))
+}
+
+/// A channel or an inbox: an operator may look at both.
+fn any_channel(name: &str) -> Result<ChannelName, Problem> {
+    Ok(ChannelName::parse_any(name)?)
+}
+
+/// How many a page may hold.
+pub(crate) fn limit(given: Option<usize>, most: usize) -> Result<usize, Problem> {
+    let limit = given.unwrap_or(COUNT_DEFAULT);
+    match (1..=most).contains(&limit) {
+        true => Ok(limit),
+        false => Err(Problem::malformed(format!("limit is 1 to {most}"))),
+    }
+}
+
+const COUNT_DEFAULT: usize = 100;
+/// Some hundred bytes each.
+pub(crate) const LIST_COUNT_MAX: usize = 1000;
+/// Each may have as many bytes as a message, and the answer holds them all.
+const HISTORY_COUNT_MAX: usize = 250;
