@@ -10,7 +10,6 @@
 
 mod crew;
 mod idle;
-mod interrupt;
 mod link;
 mod load;
 mod opening;
@@ -39,6 +38,7 @@ use self::tally::Tally;
 use self::target::{Reach, Target};
 use self::traffic::Traffic;
 use crate::settings::kind::{self, Kind};
+use crate::stop;
 
 /// Put load on any WebSocket server and measure it
 #[derive(Args)]
@@ -208,7 +208,7 @@ fn run_load(
         depth: arguments.depth as usize,
         server: arguments.pid.map(find_process).transpose()?,
         bar: progress_bar(),
-        interrupted: interrupt::watch().map_err(BenchError::failed)?,
+        interrupted: stop::listen().map_err(BenchError::failed)?.flag(),
     };
     let report = load::run(&load, traffic).map_err(BenchError::failed)?;
     print(&report, &report.json(), &arguments.target)?;
@@ -225,7 +225,7 @@ fn run_idle(arguments: &IdleArguments) -> Result<Outcome, BenchError> {
         spread,
         server: find_process(arguments.pid)?,
         bar: progress_bar(),
-        interrupted: interrupt::watch().map_err(BenchError::failed)?,
+        interrupted: stop::listen().map_err(BenchError::failed)?.flag(),
     };
     let traffic = || match arguments.message {
         IdleMessage::Command => Traffic::commands(COMMAND, SOME_OTHER_THING, 1),

@@ -63,6 +63,7 @@ pub(crate) fn report(problems: &[Problem]) {
 fn as_table(entries: &[Entry]) -> String {
     let shown = |entry: &Entry| match entry.text.as_str() {
         "" => "none".to_owned(),
+        text if entry.setting.is_secret() && text != "none" => NOT_SHOWN.to_owned(),
         text => settings_text(text),
     };
     let width_of = |cell: &dyn Fn(&Entry) -> usize| entries.iter().map(cell).max().unwrap_or(0);
@@ -106,6 +107,9 @@ fn as_json(resolved: &Resolved) -> serde_json::Value {
 /// As one would write it in the file.
 fn json_value(entry: &Entry) -> serde_json::Value {
     let text = &entry.text;
+    if entry.setting.is_secret() && text != "none" {
+        return json!(NOT_SHOWN);
+    }
     match entry.setting.shape.notation {
         Notation::Text => json!(text),
         Notation::Integer | Notation::IntegerOrText => {
@@ -140,6 +144,9 @@ fn print(text: &str) -> ExitCode {
         }
     }
 }
+
+/// Stands for a secret that is set.
+const NOT_SHOWN: &str = "(not shown)";
 
 /// A longer value, such as a list of origins, pushes its own origin to the right and no other.
 const TEXT_WIDTH_MAX: usize = 24;

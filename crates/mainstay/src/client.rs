@@ -5,8 +5,7 @@ mod editor;
 mod event;
 mod output;
 mod source;
-mod stop;
-mod target;
+pub(crate) mod target;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -19,7 +18,7 @@ use std::time::Duration;
 use mainstay_client::{Client, ConnectError};
 
 use crate::settings::kind::{self, Kind};
-use crate::{EXIT_FAILED, EXIT_USAGE};
+use crate::{EXIT_FAILED, EXIT_USAGE, stdin, stop};
 use conversation::{Conversation, Outcome};
 use event::Event;
 use output::Output;
@@ -118,7 +117,7 @@ async fn converse(arguments: Arguments) -> ExitCode {
         false => Output::human(),
     };
     let client = tokio::select! {
-        () = stop.asked() => return ExitCode::SUCCESS,
+        _ = stop.asked() => return ExitCode::SUCCESS,
         connected = Client::builder(&url).origin(&target::origin(&url)).connect() => match connected {
             Ok(client) => client,
             Err(error) => return refuse(&mut output, &url, &error),
@@ -145,7 +144,7 @@ fn source(arguments: &Arguments, output: &mut Output) -> io::Result<Source> {
     }
     match &arguments.command {
         None if stdin_is_given() => {
-            let lines = source::read_stdin()?;
+            let lines = stdin::read_full_lines()?;
             Ok(Source::piped(lines, payload, count_max, arguments.every))
         }
         command => {

@@ -1,16 +1,23 @@
-//! The `mainstay` program: a WebSocket server, a client, a load tool and a look at the settings.
+//! The `mainstay` program: a WebSocket server, clients, a load tool, a bad network, what an operator
+//! asks of a server, and a look at settings and data.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod check_config;
 mod client;
 mod logging;
+mod operate;
 mod server;
 mod server_config;
+mod session;
 mod settings;
+mod stdin;
+mod stop;
+mod store;
 
 /// Keeps the least memory of the allocators measured once connections have come and gone.
 #[global_allocator]
@@ -20,8 +27,16 @@ fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Server(arguments) => server::run(&arguments),
         Command::Client(arguments) => client::run(arguments),
+        Command::Subscribe(arguments) => session::subscribe::run(arguments),
+        Command::Publish(arguments) => session::publish::run(arguments),
+        Command::Request(arguments) => session::request::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Chaos(arguments) => chaos::run(*arguments),
+        Command::Send(arguments) => operate::send::run(&arguments),
+        Command::Sessions(arguments) => operate::sessions::run(&arguments),
+        Command::Channels(arguments) => operate::channels::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
     }
 }
 
@@ -43,12 +58,23 @@ struct CommandLine {
 enum Command {
     Server(server::Arguments),
     Client(client::Arguments),
+    Subscribe(session::subscribe::Arguments),
+    Publish(session::publish::Arguments),
+    Request(session::request::Arguments),
     Bench(bench::Arguments),
+    // By far the largest.
+    Chaos(Box<chaos::Arguments>),
+    Send(operate::send::Arguments),
+    Sessions(operate::sessions::Arguments),
+    Channels(operate::channels::Arguments),
     CheckConfig(check_config::Arguments),
+    Store(store::Arguments),
 }
 
 /// The command line was right and the work was not done.
 const EXIT_FAILED: u8 = 1;
+/// Nobody will ever know whether it was done.
+const EXIT_INDETERMINATE: u8 = 3;
 /// The command line or a setting is wrong; clap exits with the same.
 const EXIT_USAGE: u8 = 2;
 /// Stopped by a second signal, as a shell reports Ctrl-C.

@@ -1,19 +1,25 @@
 //! `mainstay server`: from the command line to a running server, and back out.
 
-mod stop;
+mod admin;
+mod handler;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use mainstay_server::{Server, StatsSnapshot};
+use mainstay_admin::EventsOptions;
+use mainstay_server::{Router, Server, StatsSnapshot, static_files};
+use tokio::sync::watch;
 
 use crate::check_config::report;
 use crate::server_config::server_config;
 use crate::settings::{self, Resolved, Settings};
+use crate::stop::{self, Stop};
 use crate::{EXIT_FAILED, EXIT_USAGE, logging};
-use stop::Stop;
+use admin::Bound;
+use handler::Handler;
 
-/// Serve WebSocket connections, and static files beside them
+/// Serve WebSocket connections, and beside them event streams, static files and an HTTP API
 ///
 /// Every setting can be given as a flag, as a variable of the environment (MAINSTAY_PING_INTERVAL)
 /// or as a key of a TOML file (ping_interval = "25s"); a flag goes before the environment, and that
@@ -58,29 +64,76 @@ fn serve_until_stopped(resolved: &Resolved) -> Result<(), Box<dyn Error>> {
     raise_open_files(&resolved.settings);
     // The shards have threads and runtimes of their own; here is only the wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(&resolved.settings, stop))
+    runtime.block_on(serve(resolved, stop))
 }
 
-/// Serves until `stop` resolves, then lets the connections go.
-async fn serve(settings: &Settings, stop: Stop) -> Result<(), Box<dyn Error>> {
+/// Serves until asked to stop, then lets the connections go.
+async fn serve(resolved: &Resolved, mut stop: Stop) -> Result<(), Box<dyn Error>> {
+    let settings = &resolved.settings;
     let config = server_config(settings)?;
-    let server = Server::builder().config(config).start().await?;
+    let bound = admin::bind(resolved).await?;
+    let leaving = watch::Sender::new(false);
+    let told = leaving.subscribe();
+    let handler = start_handler(settings)?;
+    let router = handler.as_ref().map_or_else(Router::new, Handler::router);
+    let builder = Server::builder().config(config).router(router).http_with(move |config, hub| {
+        let origins = config.origins.clone();
+        let options = EventsOptions { origins, leaving: told, stream_count_max: STREAM_COUNT_MAX };
+        mainstay_admin::events(Arc::new(hub.clone()), options)
+            .fallback_service(static_files(config.www.clone(), &config.path))
+    });
+    let server = Arc::new(builder.start().await?);
     for address in server.addresses() {
         tracing::info!(%address, path = settings.path, "listening");
     }
+    let _api = start_api(bound, settings, &server, &leaving)?;
     if !settings.www.is_dir() {
         let www = settings.www.display().to_string();
         tracing::info!(www, "the folder does not exist; a built-in page stands in for it");
     }
     let signal = tokio::select! {
-        signal = stop => signal,
+        signal = stop.asked() => signal,
         stopped = server.stopped() => return stopped.map_err(Into::into),
     };
     let connections = server.connection_count();
     tracing::info!(signal, connections, "stopping; a second signal exits at once");
+    // Streams end by themselves when they are told; connections are asked by the server.
+    leaving.send_replace(true);
     server.drain().await?;
+    if let Some(handler) = handler {
+        handler.stop().await;
+    }
     log_summary(&server.stats());
     Ok(())
+}
+
+fn start_handler(settings: &Settings) -> Result<Option<Handler>, Box<dyn Error>> {
+    let Some(words) = &settings.handler else { return Ok(None) };
+    let line_bytes_max = settings.message_bytes_max + LINE_BYTES_RESERVE;
+    let handler = Handler::start(words, line_bytes_max);
+    let handler = handler
+        .map_err(|error| format!("cannot start the handler {:?}: {error}", words.join(" ")))?;
+    Ok(Some(handler))
+}
+
+fn start_api(
+    bound: Bound,
+    settings: &Settings,
+    server: &Arc<Server>,
+    leaving: &watch::Sender<bool>,
+) -> Result<Option<admin::Running>, Box<dyn Error>> {
+    match bound {
+        Bound::Off => Ok(None),
+        Bound::DefaultTaken(address) => {
+            tracing::warn!(address, "no HTTP API: the default admin_address is taken");
+            Ok(None)
+        }
+        Bound::Listener(listener, access) => {
+            let running = admin::start(listener, access, settings, server, leaving.subscribe())?;
+            tracing::info!(address = %running.address, "serving the HTTP API");
+            Ok(Some(running))
+        }
+    }
 }
 
 /// One line for each way in which connections have ended since the start.
@@ -114,5 +167,9 @@ fn raise_open_files(settings: &Settings) {
     }
 }
 
+/// What stands around the payload in a line of a handler program.
+const LINE_BYTES_RESERVE: usize = 1024;
 /// Listeners, pollers, logs, static files being sent, connections being refused.
 const OPEN_FILES_RESERVE: u64 = 256;
+/// Event streams at one time, beside the connections they are counted among.
+const STREAM_COUNT_MAX: usize = 1_000;

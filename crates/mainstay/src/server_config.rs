@@ -1,6 +1,8 @@
 //! From the operator's settings to the server crate's configuration.
 
-use mainstay_server::{Config, DeflateOffer, Dialect, HeadLimits, Limits, OriginPolicy, Timing};
+use mainstay_server::{
+    Config, DeflateOffer, Dialect, HeadLimits, Limits, NodeConfig, OriginPolicy, Retention, Timing,
+};
 
 use crate::settings::{Settings, kind};
 
@@ -46,9 +48,39 @@ pub(crate) fn server_config(settings: &Settings) -> Result<Config, String> {
         tcp_user_timeout: settings.tcp_user_timeout,
         channels_per_connection_max: settings.channels_per_connection_max,
         hub_bytes_max: settings.hub_bytes_max,
+        hello_timeout: settings.hello_timeout,
+        principal_header: settings.principal_header.clone(),
+        node: node_config(settings),
+        data_dir: settings.data_dir.clone(),
         drain_window: settings.drain_window,
         drain_timeout: settings.drain_timeout,
     })
+}
+
+/// What sessions and channels may hold. What depends on other settings is the server's to fill in.
+fn node_config(settings: &Settings) -> NodeConfig {
+    let defaults = NodeConfig::default();
+    NodeConfig {
+        session_expiry_ms: settings.session_expiry.as_millis() as u64,
+        session_count_max: settings.session_count_max,
+        sessions_per_principal_max: settings.sessions_per_principal_max,
+        request_count_max: count(settings.request_count_max),
+        subscription_count_max: count(settings.subscription_count_max),
+        channel_count_max: settings.channel_count_max,
+        channel_retention: Retention {
+            count_max: settings.history_count_max as u64,
+            bytes_max: settings.history_bytes_max as u64,
+            age_max_ms: settings.history_age_max.as_millis() as u64,
+        },
+        inbox_retention: Retention {
+            count_max: settings.inbox_count_max as u64,
+            bytes_max: settings.inbox_bytes_max as u64,
+            age_max_ms: defaults.inbox_retention.age_max_ms,
+        },
+        log_bytes_max: settings.log_bytes_max as u64,
+        presence_grace_ms: settings.presence_grace.as_millis() as u64,
+        ..defaults
+    }
 }
 
 fn origin_policy(origins: &[String]) -> Result<OriginPolicy, String> {

@@ -18,7 +18,8 @@ struct Starved {
 impl Starved {
     fn start(open_files_max: u32) -> Starved {
         let script = format!(
-            "ulimit -n {open_files_max}; exec {} server --address 127.0.0.1:0 --shards 1",
+            "ulimit -n {open_files_max}; exec {} server --address 127.0.0.1:0 --shards 1 \
+             --admin-address none",
             env!("CARGO_BIN_EXE_mainstay")
         );
         let mut child = Command::new("sh")

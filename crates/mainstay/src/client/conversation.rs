@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::event::Event;
 use super::output::Output;
 use super::source::{Command, Kind, Source};
-use super::stop::Stop;
+use crate::stop::Stop;
 
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Conversation {
         let has_room = self.running.len() + self.waiting.len() < REQUEST_COUNT_MAX;
         let takes_commands = !self.is_exhausted && is_wanted && has_room;
         tokio::select! {
-            () = stop.asked() => Wake::Stop,
+            _ = stop.asked() => Wake::Stop,
             state = self.states.recv() => Wake::State(state),
             Some(Ok(settled)) = self.running.join_next() => Wake::Settled(settled),
             message = self.messages.recv() => Wake::Message(message),

@@ -15,7 +15,7 @@ use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc;
 
-use super::source::{LINE_COUNT_MAX, Line};
+use crate::stdin::{LINE_COUNT_MAX, Line};
 
 /// Starts the editor on a thread of its own. The lines end when the user wants to stop.
 ///

@@ -1,11 +1,12 @@
 //! Where commands come from.
 
-use std::io::{self, BufRead};
-use std::thread;
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::stdin::Line;
 
 /// One command to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +14,6 @@ pub(super) struct Command {
     pub(super) text: String,
     pub(super) payload: String,
 }
-
-/// A line of input, or why there are no more.
-pub(super) type Line = io::Result<String>;
 
 /// Gives one command after the other, in its own time.
 ///
@@ -131,33 +129,9 @@ impl Source {
     }
 }
 
-/// Reads commands from stdin, one a line, on a thread of its own; empty lines are left out.
-///
-/// # Errors
-/// The system gives no thread.
-pub(super) fn read_stdin() -> io::Result<mpsc::Receiver<Line>> {
-    let (sender, receiver) = mpsc::channel(LINE_COUNT_MAX);
-    let read = move || {
-        for line in io::stdin().lock().lines() {
-            let is_error = line.is_err();
-            if matches!(&line, Ok(line) if line.trim().is_empty()) {
-                continue;
-            }
-            if sender.blocking_send(line).is_err() || is_error {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("stdin".to_owned()).spawn(read)?;
-    Ok(receiver)
-}
-
 fn fill(template: &str, number: u64) -> String {
     template.replace("{n}", &number.to_string())
 }
-
-/// Lines that are read ahead.
-pub(super) const LINE_COUNT_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

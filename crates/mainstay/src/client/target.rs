@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// The URL of an endpoint that listens to `channels`. `address` is `host:port` or a URL, whose own
 /// path and query are kept where nothing else is given. Nothing is checked here: connecting does.
-pub(super) fn url(address: &str, path: Option<&str>, channels: &[String]) -> String {
+pub(crate) fn url(address: &str, path: Option<&str>, channels: &[String]) -> String {
     let address = match address.contains("://") {
         true => address.to_owned(),
         false => format!("ws://{address}"),
@@ -30,7 +30,7 @@ pub(super) fn url(address: &str, path: Option<&str>, channels: &[String]) -> Str
 
 /// The origin to state: the server's own, as a page that it serves would. Some servers answer only
 /// clients that state one.
-pub(super) fn origin(url: &str) -> String {
+pub(crate) fn origin(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     format!("http://{}", &rest[..end])

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time;
 
+use mainstay_admin::Token;
 use tracing_subscriber::EnvFilter;
 
 use super::nearest;
@@ -51,6 +52,118 @@ pub(crate) enum Notation {
     Boolean,
     /// An array of strings.
     Array,
+}
+
+/// A folder, or `none`.
+pub(crate) enum DataFolder {}
+
+impl Kind for DataFolder {
+    type Value = Option<PathBuf>;
+    const SHAPE: Shape = Shape::new("FOLDER", Notation::Text);
+
+    fn read(text: &str) -> Result<Option<PathBuf>, String> {
+        match text {
+            "none" => Ok(None),
+            _ => Folder::read(text).map(Some),
+        }
+    }
+
+    fn write(value: &Option<PathBuf>) -> String {
+        value.as_ref().map_or_else(|| "none".to_owned(), Folder::write)
+    }
+}
+
+/// The name of a header, or `none`.
+pub(crate) enum Header {}
+
+impl Kind for Header {
+    type Value = Option<String>;
+    const SHAPE: Shape = Shape::new("HEADER", Notation::Text);
+
+    fn read(text: &str) -> Result<Option<String>, String> {
+        // RFC 9110 §5.6.2.
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match text {
+            "none" => Ok(None),
+            "" => Err("is empty; write none for no header".to_owned()),
+            _ if text.bytes().all(allowed) => Ok(Some(text.to_owned())),
+            _ => Err("is no name of a header, such as X-User".to_owned()),
+        }
+    }
+
+    fn write(value: &Option<String>) -> String {
+        value.clone().unwrap_or_else(|| "none".to_owned())
+    }
+}
+
+/// `host:port`, or `none`.
+pub(crate) enum OptionalAddress {}
+
+impl Kind for OptionalAddress {
+    type Value = Option<String>;
+    const SHAPE: Shape = Shape::new("HOST:PORT", Notation::Text);
+
+    fn read(text: &str) -> Result<Option<String>, String> {
+        match text {
+            "none" => Ok(None),
+            _ => Address::read(text).map(Some),
+        }
+    }
+
+    fn write(value: &Option<String>) -> String {
+        value.clone().unwrap_or_else(|| "none".to_owned())
+    }
+}
+
+/// A secret, or `none`. Its placeholder is what keeps it from being shown.
+pub(crate) enum Secret {}
+
+impl Kind for Secret {
+    type Value = Option<Token>;
+    const SHAPE: Shape = Shape::new(SECRET_PLACEHOLDER, Notation::Text);
+
+    fn read(text: &str) -> Result<Option<Token>, String> {
+        match text {
+            "none" => Ok(None),
+            _ => Token::new(text).map(Some).map_err(|_| {
+                "must be 16 to 256 visible characters of ASCII, as `openssl rand -hex 32` prints"
+                    .to_owned()
+            }),
+        }
+    }
+
+    fn write(value: &Option<Token>) -> String {
+        value.as_ref().map_or_else(|| "none".to_owned(), Token::to_secret_text)
+    }
+}
+
+/// `exec:` and the words of a command line, or `none`.
+pub(crate) enum HandlerProgram {}
+
+impl Kind for HandlerProgram {
+    type Value = Option<Vec<String>>;
+    const SHAPE: Shape = Shape::new("HANDLER", Notation::Text);
+
+    fn read(text: &str) -> Result<Option<Vec<String>>, String> {
+        if text == "none" {
+            return Ok(None);
+        }
+        let Some(line) = text.strip_prefix("exec:") else {
+            return Err("must be none, or exec: and a program with its arguments".to_owned());
+        };
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if words.is_empty() {
+            Err("names no program behind exec:".to_owned())
+        } else {
+            Ok(Some(words))
+        }
+    }
+
+    fn write(value: &Option<Vec<String>>) -> String {
+        value
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |words| format!("exec:{}", words.join(" ")))
+    }
 }
 
 /// `host:port`.
@@ -450,6 +563,9 @@ fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.replace('_', "").parse().ok()
 }
 
+/// Stands for a value that is not shown.
+pub(super) const SECRET_PLACEHOLDER: &str = "TOKEN";
+
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Largest first, so that the first that divides a value is the one to write it in.
@@ -549,6 +665,27 @@ mod tests {
         refuses::<Filter>("inof", "did you mean info?");
         refuses::<Filter>("info,mainstay_server=louder", "no filter");
         refuses::<Filter>("", "off");
+    }
+
+    #[test]
+    fn what_may_be_absent_is_none() {
+        reads::<DataFolder>("none", "none");
+        reads::<DataFolder>("./data", "./data");
+        refuses::<DataFolder>("", "working directory");
+        reads::<HandlerProgram>("none", "none");
+        reads::<HandlerProgram>("exec:python3  handler.py", "exec:python3 handler.py");
+        refuses::<HandlerProgram>("exec: ", "no program");
+        refuses::<HandlerProgram>("python3", "exec:");
+        reads::<Header>("none", "none");
+        reads::<Header>("X-User", "X-User");
+        refuses::<Header>("", "none");
+        refuses::<Header>("X User:", "X-User");
+        reads::<OptionalAddress>("none", "none");
+        reads::<OptionalAddress>("localhost:0", "localhost:0");
+        refuses::<OptionalAddress>("localhost", "host and a port");
+        reads::<Secret>("none", "none");
+        reads::<Secret>("0123456789abcdef", "0123456789abcdef");
+        refuses::<Secret>("0123456789abcde", "16 to 256");
     }
 
     #[test]

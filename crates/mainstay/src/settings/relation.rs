@@ -1,5 +1,7 @@
 //! Relations between settings: values that are each in range and still do not go together.
 
+use std::net::IpAddr;
+
 use super::Settings;
 
 /// One relation that has to hold.
@@ -24,12 +26,31 @@ pub(super) struct Caution {
     pub(super) applies: fn(&Settings) -> bool,
 }
 
-pub(super) static RELATIONS: &[Relation] = &[Relation {
-    keys: &["drain_timeout", "drain_window", "close_timeout"],
-    rule: "drain_timeout must be at least drain_window and close_timeout together",
-    reason: "the last connection told to go still gets its closing handshake",
-    holds: |settings| settings.drain_window + settings.close_timeout <= settings.drain_timeout,
-}];
+pub(super) static RELATIONS: &[Relation] = &[
+    Relation {
+        keys: &["admin_token", "admin_address"],
+        rule: "admin_token must be set unless admin_address is 127.0.0.1, [::1], localhost or none",
+        reason: "whoever reaches the HTTP API may read and send everything",
+        holds: |settings| {
+            settings.admin_token.is_some()
+                || settings.admin_address.as_deref().is_none_or(is_on_loopback)
+        },
+    },
+    Relation {
+        keys: &["drain_timeout", "drain_window", "close_timeout"],
+        rule: "drain_timeout must be at least drain_window and close_timeout together",
+        reason: "the last connection told to go still gets its closing handshake",
+        holds: |settings| settings.drain_window + settings.close_timeout <= settings.drain_timeout,
+    },
+];
+
+/// Whether only this machine can reach an address, as far as its text tells.
+fn is_on_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
 
 pub(super) static CAUTIONS: &[Caution] = &[
     Caution {
@@ -39,8 +60,30 @@ pub(super) static CAUTIONS: &[Caution] = &[
         applies: |settings| settings.origins.iter().any(|origin| origin == "*"),
     },
     Caution {
+        key: "principal_header",
+        danger: "DANGEROUS unless a proxy in front sets or removes it on every request",
+        applies: |settings| settings.principal_header.is_some(),
+    },
+    Caution {
         key: "ping_interval",
         danger: "many proxies cut a connection that has been silent for 60s",
         applies: |settings| settings.ping_interval >= std::time::Duration::from_secs(60),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_this_machine_are_on_loopback() {
+        for address in ["localhost:1", "LOCALHOST:1", "127.0.0.1:0", "127.9.9.9:1", "[::1]:8081"] {
+            assert!(is_on_loopback(address), "{address}");
+        }
+        for address in
+            ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example:1", "127.0.0.1.example:1"]
+        {
+            assert!(!is_on_loopback(address), "{address}");
+        }
+    }
+}

@@ -302,12 +302,17 @@ mod tests {
         let texts = |texts: [&str; 3]| texts.map(str::to_owned);
         match setting.key {
             "address" => texts(["a:1", "b:2", "c:3"]),
+            "admin_address" => texts(["127.0.0.1:1", "localhost:2", "none"]),
+            "admin_token" => texts(["0123456789abcdef", "0123456789abcdeg", "0123456789abcdeh"]),
             "path" => texts(["/a", "/b", "/c"]),
             "www" => texts(["a", "b", "c"]),
             "dialect" => texts(["echo", "command", "echo"]),
             "shards" => texts(["1", "2", "3"]),
             "compression" => texts(["true", "false", "true"]),
             "origins" => texts(["https://a", "https://b,http://b", "https://c"]),
+            "data_dir" => texts(["a", "b", "none"]),
+            "handler" => texts(["exec:a", "exec:b c", "none"]),
+            "principal_header" => texts(["X-User", "X-Who", "none"]),
             "log" => texts(["warn", "error", "debug"]),
             "log_format" => texts(["json", "human", "json"]),
             _ => match setting.shape.placeholder {
@@ -316,7 +321,10 @@ mod tests {
                     let (number, unit) = setting.default.split_at(setting.default.len() - 3);
                     near(number, unit)
                 }
-                _ => near(setting.default.strip_suffix('s').unwrap(), "s"),
+                _ => {
+                    let (number, unit) = setting.default.split_at(setting.default.len() - 1);
+                    near(number, unit)
+                }
             },
         }
     }
@@ -368,7 +376,8 @@ mod tests {
     #[test]
     fn a_bad_value_is_told_with_its_setting_and_its_source() {
         for setting in SETTINGS {
-            let text = if setting.key == "www" { "" } else { "?" };
+            let is_folder = setting.shape.placeholder == "FOLDER";
+            let text = if is_folder || setting.key == "principal_header" { "" } else { "?" };
             let (name, flag) = (setting.variable(), setting.flag());
             let start = |origin: &str| format!("{} = \"{text}\" ({origin})\n  ", setting.key);
 
@@ -395,7 +404,7 @@ mod tests {
             let Some((least, most)) = setting.range else { continue };
             let above = match setting.shape.placeholder {
                 "BYTES" => format!("{}GiB", 1 << 12),
-                "DURATION" => "10000h".to_owned(),
+                "DURATION" => "100000h".to_owned(),
                 _ => "99999999999".to_owned(),
             };
             let below = match setting.shape.placeholder {
@@ -430,6 +439,9 @@ mod tests {
               drain_timeout must be at least drain_window and close_timeout together: the last \
               connection told to go still gets its closing handshake"]
         );
+        let told =
+            problems(resolve(&flags(&[("admin_address", "0.0.0.0:8081")]), &Environment::new()));
+        assert!(told[0].starts_with("admin_token = \"none\" (default)\n"), "{told:?}");
         // At the very edge they hold.
         assert!(resolve(&flags(&[("drain_window", "10s")]), &Environment::new()).is_ok());
     }

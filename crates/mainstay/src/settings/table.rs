@@ -38,6 +38,11 @@ impl Setting {
         format!("{}{}", super::VARIABLE_PREFIX, self.key.to_uppercase())
     }
 
+    /// Whether its value is not to be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.shape.placeholder == kind::SECRET_PLACEHOLDER
+    }
+
     /// The setting with this key, if there is one.
     pub(crate) fn find(key: &str) -> Option<&'static Setting> {
         SETTINGS.iter().find(|setting| setting.key == key)
@@ -117,6 +122,16 @@ settings! {
              page anywhere: DANGEROUS unless all that is served is public. Programs send no \
              Origin and are not affected.";
     }
+    "HTTP API" {
+        admin_address: OptionalAddress = "127.0.0.1:8081",
+            "Host and port of the HTTP API and its health check, or `none`",
+            "Programs of this machine only, and no web page. If the default is taken the server \
+             starts without the API and says so; an address that is given must be free.";
+        admin_token: Secret = "none",
+            "Secret that opens the HTTP API: `Authorization: Bearer ...`",
+            "Needed on any address but a loopback one. Flags are seen by everybody on the machine: \
+             better MAINSTAY_ADMIN_TOKEN, or a file.";
+    }
     "Limits on connections" {
         connection_count_max: Count = "10000" in "1"..="10_000_000",
             "Connections in all; further ones are refused",
@@ -163,12 +178,72 @@ settings! {
         control_frames_per_second_max: Count = "50" in "1"..="100_000",
             "Pings, pongs and the like accepted each second from one connection",
             "An honest client sends one in several seconds; a flood costs more than it carries.";
+        handler: HandlerProgram = "none",
+            "Program that runs the commands, such as exec:python3 handler.py, or `none`",
+            "It stays running and is given one JSON object a line (examples/handlers). Without one the \
+             built-in handler answers. It has the server's own rights.";
         command_queue_count_max: Count = "64" in "1"..="100_000",
             "Commands of one connection waiting behind the one that runs",
             "Commands of a connection run in order. Beyond this the server stops reading from it.";
         handler_timeout: Duration = "30s" in "10ms"..="24h",
             "Time for one command; then the reply says that it failed",
             "A handler that hangs holds up the commands behind it.";
+    }
+    "Sessions and channels" {
+        data_dir: DataFolder = "none",
+            "Folder of the durable store; `none` keeps everything in memory",
+            "With it nothing that was acknowledged is lost when the server is killed or the power \
+             fails; each commit costs an fsync, shared by all that wait.";
+        session_expiry: Duration = "10m" in "1s"..="720h",
+            "How long a session outlives its last connection",
+            "A tunnel or a lift, not a night. Each session that is away holds its inbox and its \
+             outcomes.";
+        session_count_max: Count = "100000" in "1"..="10_000_000",
+            "Sessions in all, there and away",
+            "Each costs some hundred bytes. Past it new ones are told to come back later.";
+        sessions_per_principal_max: Count = "100" in "1"..="10_000_000",
+            "Sessions of one principal, there and away",
+            "A person with some devices and many tabs. Past it new ones are told to come back \
+             later.";
+        principal_header: Header = "none",
+            "Header in which a proxy says who asks, such as X-User, or `none`",
+            "DANGEROUS unless the proxy sets or removes it on every request: a client that sends \
+             it itself is whoever it likes.";
+        hello_timeout: Duration = "5s" in "10ms"..="5m",
+            "Time between a session's handshake and its hello",
+            "A connection that says nothing belongs to nobody.";
+        request_count_max: Count = "256" in "1"..="100_000",
+            "Requests of one session without an outcome, and outcomes kept for it",
+            "What one client can make the server hold. Past it the connection ends.";
+        subscription_count_max: Count = "128" in "1"..="4096",
+            "Channels one session may listen to",
+            "Each costs some hundred bytes; past it subscribing is refused.";
+        channel_count_max: Count = "100000" in "1"..="10_000_000",
+            "Channels in all, inboxes apart",
+            "Names are made up by clients. Past it publishing and subscribing to new ones is \
+             refused.";
+        history_count_max: Count = "10000" in "1"..="1_000_000_000",
+            "Events kept of each channel; older ones are trimmed",
+            "What a client that was away can still catch up with. Past it, it is told of a gap.";
+        history_bytes_max: Bytes = "16MiB" in "1KiB"..="1024GiB",
+            "Bytes kept of each channel; older ones are trimmed",
+            "Payloads only. The first of the three bounds that is reached counts.";
+        history_age_max: Duration = "24h" in "1s"..="87600h",
+            "Age up to which events are kept",
+            "The first of the three bounds that is reached counts.";
+        inbox_count_max: Count = "1000" in "1"..="1_000_000",
+            "Messages kept in one inbox",
+            "Past it the sender is told `inbox_full`: nothing that was accepted is dropped.";
+        inbox_bytes_max: Bytes = "1MiB" in "1KiB"..="1GiB",
+            "Bytes kept in one inbox",
+            "Past it the sender is told `inbox_full`.";
+        log_bytes_max: Bytes = "1GiB" in "1MiB"..="1024GiB",
+            "Bytes of payloads in all channels together, and 64 for each event",
+            "What channels can make the server hold, in memory or on disk. Past it publishing is \
+             refused until trimming has made room.";
+        presence_grace: Duration = "10s" in "0ms"..="1h",
+            "How long a member that lost its connection stays one",
+            "A page that is loaded again has not left.";
     }
     "Liveness" {
         ping_interval: Duration = "25s" in "10ms"..="1h",

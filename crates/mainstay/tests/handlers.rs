@@ -1,0 +1,200 @@
+//! Commands run by a program: the real server, and children in Python.
+
+#![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server with a handler program, on a port of its own.
+struct Server {
+    child: Child,
+    address: String,
+    log: mpsc::Receiver<String>,
+}
+
+impl Server {
+    fn start(handler: &str) -> Server {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+            .args(["server", "--address", "127.0.0.1:0", "--admin-address", "none"])
+            .args(["--log-format", "human", "--log", "debug", "--handler", handler])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (sender, log) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut server = Server { child, address: String::new(), log };
+        let line = server.wait_for_log("listening address=");
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
+        server.address = address.expect("an address").to_owned();
+        server
+    }
+
+    /// The next line of the log that holds `part`.
+    fn wait_for_log(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no {part:?} in the log"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Runs `mainstay request`: its exit code, and what it printed.
+    fn request(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+            .args(["request", "--address", &self.address])
+            .args(words)
+            .output()
+            .expect("the client runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(killed.success());
+        let status = self.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program in Python, in a folder that goes away again.
+fn python(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("handler.py");
+    fs::write(&path, text).expect("written");
+    let handler = format!("exec:python3 {}", path.display());
+    (folder, handler)
+}
+
+fn is_running(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
+#[test]
+fn the_example_answers_both_dialects() {
+    let example: PathBuf =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/handlers/echo.py");
+    let server = Server::start(&format!("exec:python3 {}", example.display()));
+    let (code, out) = server.request(&["greet", "Ann \"A.\" Lee"]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains(r#""payload": "Ann \"A.\" Lee""#), "{out}");
+    let (code, out) = server.request(&["fail"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("as you wish"), "{out}");
+    let mut client = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(["client", "--json", "--address", &server.address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    client.stdin.take().expect("a pipe").write_all(b"Pause downloader\n").expect("written");
+    let out = client.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.contains(r#"\"command\": \"Pause downloader\""#), "{out}");
+    server.stop();
+}
+
+#[test]
+fn a_program_that_ends_fails_what_it_had_and_is_started_again() {
+    let (_folder, handler) = python(
+        "import sys, json\n\
+         for line in sys.stdin:\n    request = json.loads(line)\n    \
+         if request['command'] == 'die': sys.exit(3)\n    \
+         if request['command'] == 'babble': print('what?', flush=True); continue\n    \
+         print(json.dumps({'id': request['id'], 'result': 'fine'}), flush=True)\n",
+    );
+    let server = Server::start(&handler);
+    for command in ["die", "babble"] {
+        let (code, out) = server.request(&[command]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(out.contains("may have run"), "{out}");
+        server.wait_for_log("started again");
+        // It waits for the next start.
+        let (code, out) = server.request(&["hello"]);
+        assert_eq!((code, out.contains("fine")), (Some(0), true), "{out}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_program_that_does_not_read_holds_up_nobody_and_is_told_of_what_is_given_up() {
+    let (folder, handler) = python(
+        "import sys, json, os, time\n\
+         seen = open(os.path.join(os.path.dirname(__file__), 'seen'), 'w')\n\
+         time.sleep(1.5)\n\
+         for line in sys.stdin:\n    seen.write(line); seen.flush()\n",
+    );
+    let server = Server::start(&handler);
+    let (code, out) = server.request(&["slow", "--deadline", "200ms"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("deadline_exceeded"), "{out}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = fs::read_to_string(folder.path().join("seen")).unwrap_or_default();
+        if seen.contains("\"command\":\"slow\"") && seen.contains("{\"cancel\":1}") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{seen}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    server.stop();
+}
+
+#[test]
+fn no_child_is_left_behind() {
+    for text in [
+        "import sys\nfor line in sys.stdin: pass\n",
+        // Does not end by itself.
+        "import time\nwhile True: time.sleep(60)\n",
+    ] {
+        let (_folder, handler) = python(text);
+        let server = Server::start(&handler);
+        // It was started before the server listened, and the log was read on to there.
+        let children = format!("/proc/{0}/task/{0}/children", server.child.id());
+        let pid = fs::read_to_string(children).expect("the kernel lists children");
+        let pid = pid.trim().to_owned();
+        assert!(is_running(&pid));
+        server.stop();
+        assert!(!is_running(&pid), "{text}");
+    }
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_told_at_the_start() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(["server", "--address", "127.0.0.1:0", "--admin-address", "none"])
+        .args(["--handler", "exec:/no/such/program x"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("cannot start the handler") && text.contains("/no/such/program"),
+        "{text}"
+    );
+}
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
