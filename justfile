@@ -14,10 +14,22 @@ ci:
 test *arguments:
     cargo test --workspace "$@"
 
+# Random lives of clients, network, server and disk (crates/mainstay-testkit)
+simulate seeds="100000":
+    SIM_SEEDS="$1" cargo test --release --package mainstay-testkit --test simulation -- --nocapture
+
+# Break each guarantee on purpose and see that a test fails
+prove-tests:
+    tests/mutations/run
+
 # Formatting and lints
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+
+# The real program killed, cut and starved, `times` as often as CI does it (four is some minutes)
+reliability times="4":
+    MAINSTAY_RELIABILITY="$1" cargo test --package mainstay --test reliability -- --nocapture
 
 # The release build, with the examples
 build:

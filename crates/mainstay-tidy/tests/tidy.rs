@@ -1,19 +1,26 @@
-//! The tree, checked. With `MAINSTAY_TIDY_WRITE=1` the generated parts of documents are written
-//! instead of compared.
+//! The tree, checked.
 
 #![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
-use mainstay_wire::EndReason;
 use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// The crates that must run in a simulator, and what would keep them from it.
-const CORE_CRATES: [&str; 2] = ["mainstay-wire", "mainstay-hub"];
+const CORE_CRATES: [&str; 5] =
+    ["mainstay-wire", "mainstay-session", "mainstay-hub", "mainstay-log", "mainstay-node"];
+const SERVER_REACHES: &[&str] = &[
+    "mainstay-server",
+    "mainstay-node",
+    "mainstay-session",
+    "mainstay-hub",
+    "mainstay-log",
+    "mainstay-wire",
+];
 const BANNED_IN_CORE: [&str; 6] = ["tokio", "mio", "socket2", "hyper", "async-std", "polling"];
 
 #[test]
@@ -32,8 +39,27 @@ fn arrows_between_our_crates_point_one_way() {
     for (from, to) in [
         ("mainstay-wire", &["mainstay-wire"][..]),
         ("mainstay-hub", &["mainstay-hub", "mainstay-wire"]),
-        ("mainstay-client", &["mainstay-client", "mainstay-wire"]),
-        ("mainstay-server", &["mainstay-server", "mainstay-hub", "mainstay-wire"]),
+        ("mainstay-log", &["mainstay-log", "mainstay-wire"]),
+        ("mainstay-session", &["mainstay-session", "mainstay-wire"]),
+        ("mainstay-client", &["mainstay-client", "mainstay-session", "mainstay-wire"]),
+        (
+            "mainstay-node",
+            &["mainstay-node", "mainstay-hub", "mainstay-log", "mainstay-session", "mainstay-wire"],
+        ),
+        ("mainstay-server", SERVER_REACHES),
+        ("mainstay-admin", &[&["mainstay-admin"], SERVER_REACHES].concat()),
+        (
+            "mainstay-testkit",
+            &[
+                "mainstay-testkit",
+                "mainstay-node",
+                "mainstay-session",
+                "mainstay-hub",
+                "mainstay-log",
+                "mainstay-wire",
+            ],
+        ),
+        ("mainstay-chaos", &["mainstay-chaos"]),
     ] {
         for name in dependencies(from) {
             let is_ours = name.starts_with("mainstay");
@@ -74,30 +100,6 @@ fn a_long_function_would_be_found() {
     let mut lengths = Lengths { line_count: 84, functions: Vec::new() };
     lengths.visit_file(&syn::parse_file(&text).expect("valid"));
     assert_eq!(lengths.functions, [], "tests are not counted");
-}
-
-#[test]
-fn the_protocol_lists_every_end() {
-    let mut table = String::from("| reason | code | |\n|---|---|---|\n");
-    for reason in EndReason::ALL {
-        let code = reason.close_code().map_or("–".to_owned(), |code| code.to_string());
-        table += &format!("| `{reason}` | {code} | {} |\n", reason.explanation());
-    }
-    check_part("PROTOCOL.md", "ends", &table);
-}
-
-/// Compares what stands between `<!-- name -->` and `<!-- /name -->`.
-fn check_part(file: &str, name: &str, expected: &str) {
-    let path = root().join(file);
-    let text = fs::read_to_string(&path).expect("a readable file");
-    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let (before, rest) = text.split_once(&open).expect("the part begins");
-    let (actual, after) = rest.split_once(&close).expect("the part ends");
-    if env::var_os("MAINSTAY_TIDY_WRITE").is_some() {
-        fs::write(&path, [before, &open, expected, &close, after].concat()).expect("written");
-    } else {
-        assert_eq!(actual, expected, "{file} is out of date: set MAINSTAY_TIDY_WRITE=1");
-    }
 }
 
 /// Lengths in lines, those of tests left out.
