@@ -48,6 +48,11 @@ peers *arguments:
     cargo build --release --package mainstay
     benches/peers/run "$@"
 
+# Fan-out, publishing, resuming and idle sessions, on servers of its own
+bench-sessions:
+    cargo build --release --package mainstay
+    benches/sessions
+
 # Every fuzz target for so many seconds (fuzz/README.md)
 fuzz seconds="60":
     #!/usr/bin/env bash

@@ -1,4 +1,4 @@
-//! `mainstay bench`: puts load on any WebSocket server and measures it.
+//! `mainstay bench`: puts load on any WebSocket server and measures it; in `session`, on one of ours.
 //!
 //! ```text
 //! target ─▶ crew of workers ─▶ links: opening, then batches of traffic ─▶ tallies ─▶ report
@@ -15,6 +15,7 @@ mod load;
 mod opening;
 mod process;
 mod report;
+mod session;
 mod tally;
 mod target;
 mod traffic;
@@ -40,7 +41,7 @@ use self::traffic::Traffic;
 use crate::settings::kind::{self, Kind};
 use crate::stop;
 
-/// Put load on any WebSocket server and measure it
+/// Put load on any WebSocket server and measure it, or on sessions of a Mainstay server
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -55,6 +56,14 @@ enum What {
     Commands(CommandsArguments),
     /// Memory of connections that do nothing
     Idle(IdleArguments),
+    /// Events that many sessions listen to
+    Fanout(session::FanoutArguments),
+    /// Events that sessions publish, and their acknowledgements
+    Publish(session::PublishArguments),
+    /// Sessions that come back to what they have missed
+    Resume(session::ResumeArguments),
+    /// Memory of sessions that do nothing
+    Sessions(session::SessionsArguments),
 }
 
 #[derive(Args)]
@@ -159,6 +168,10 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         What::Echo(echo) => run_echo(echo),
         What::Commands(commands) => run_commands(commands),
         What::Idle(idle) => run_idle(idle),
+        What::Fanout(fanout) => session::run_fanout(fanout),
+        What::Publish(publish) => session::run_publish(publish),
+        What::Resume(resume) => session::run_resume(resume),
+        What::Sessions(sessions) => session::run_sessions(sessions),
     };
     let error = match result {
         Ok(Outcome::Flawless) => return ExitCode::SUCCESS,
@@ -211,7 +224,7 @@ fn run_load(
         interrupted: stop::listen().map_err(BenchError::failed)?.flag(),
     };
     let report = load::run(&load, traffic).map_err(BenchError::failed)?;
-    print(&report, &report.json(), &arguments.target)?;
+    print_report(&report, arguments.target.json.then(|| report.json()))?;
     Ok(match report.is_interrupted {
         true => Outcome::Interrupted,
         false => Outcome::of(&report.tally),
@@ -232,7 +245,7 @@ fn run_idle(arguments: &IdleArguments) -> Result<Outcome, BenchError> {
         IdleMessage::Echo => Traffic::echo(Opcode::Binary, 64, 1),
     };
     let report = idle::run(&idle, traffic).map_err(BenchError::failed)?;
-    print(&report, &report.json(), &arguments.target)?;
+    print_report(&report, arguments.target.json.then(|| report.json()))?;
     Ok(Outcome::of(&report.tally))
 }
 
@@ -279,6 +292,17 @@ fn prepare(
     let source_count = arguments
         .source_addresses
         .unwrap_or_else(|| connection_count.div_ceil(CONNECTIONS_PER_SOURCE).min(SOURCE_COUNT_MAX));
+    raise_open_files(connection_count)?;
+    let spread = Spread {
+        connection_count: connection_count as usize,
+        thread_count: usize::from(arguments.threads),
+        source_count,
+    };
+    Ok((target, spread))
+}
+
+/// Sees to it that so many connections can be open.
+fn raise_open_files(connection_count: u32) -> Result<(), BenchError> {
     let needed = u64::from(connection_count) + FILES_BESIDE;
     // Where it cannot be raised, the limit that is there may still do.
     let file_count_max = rlimit::increase_nofile_limit(needed).unwrap_or(needed);
@@ -288,12 +312,7 @@ fn prepare(
              {file_count_max}; raise it (`ulimit -Hn`) or take fewer --connections"
         )));
     }
-    let spread = Spread {
-        connection_count: connection_count as usize,
-        thread_count: usize::from(arguments.threads),
-        source_count,
-    };
-    Ok((target, spread))
+    Ok(())
 }
 
 fn find_process(pid: u32) -> Result<Process, BenchError> {
@@ -309,15 +328,12 @@ fn progress_bar() -> ProgressBar {
     }
 }
 
-fn print(
-    report: &impl fmt::Display,
-    json: &Value,
-    arguments: &TargetArguments,
-) -> Result<(), BenchError> {
+/// Prints for people, or JSON where there is some.
+fn print_report(report: &impl fmt::Display, json: Option<Value>) -> Result<(), BenchError> {
     let mut out = io::stdout().lock();
-    let written = match arguments.json {
-        true => writeln!(out, "{json}"),
-        false => write!(out, "{report}"),
+    let written = match json {
+        Some(json) => writeln!(out, "{json}"),
+        None => write!(out, "{report}"),
     };
     written.and_then(|()| out.flush()).map_err(BenchError::failed)
 }

@@ -85,17 +85,27 @@ fn check(waited: Waited, is_flawless: bool) -> Result<(), IdleError> {
     }
 }
 
-/// Waits until the server has nothing left to do: until it has used next to no CPU for a while and
-/// its memory has stopped changing. A server that never rests is measured as it is.
 fn wait_quiet(idle: &Idle<'_>) -> Result<(), IdleError> {
     idle.bar.set_message("waiting for the server to come to rest");
+    wait_until_quiet(&idle.server, |interval| {
+        thread::sleep(interval);
+        match idle.interrupted.load(Ordering::Relaxed) {
+            true => Err(IdleError::Interrupted),
+            false => Ok(()),
+        }
+    })
+}
+
+/// Waits until a server has nothing left to do: until it has used next to no CPU for a while and
+/// its memory has stopped changing. A server that never rests is measured as it is.
+pub(super) fn wait_until_quiet<E: From<io::Error>>(
+    server: &Process,
+    mut pause: impl FnMut(Duration) -> Result<(), E>,
+) -> Result<(), E> {
     let start = Instant::now();
     let mut last: Option<(Duration, Memory)> = None;
     while start.elapsed() < QUIET_TIMEOUT {
-        if idle.interrupted.load(Ordering::Relaxed) {
-            return Err(IdleError::Interrupted);
-        }
-        let now = (idle.server.cpu_time()?, idle.server.memory()?);
+        let now = (server.cpu_time()?, server.memory()?);
         if let Some((cpu_time, memory)) = last {
             let is_calm = now.0.saturating_sub(cpu_time) < QUIET_INTERVAL / QUIET_SHARE;
             if is_calm && now.1.rss_bytes.abs_diff(memory.rss_bytes) < QUIET_BYTES {
@@ -103,7 +113,7 @@ fn wait_quiet(idle: &Idle<'_>) -> Result<(), IdleError> {
             }
         }
         last = Some(now);
-        thread::sleep(QUIET_INTERVAL);
+        pause(QUIET_INTERVAL)?;
     }
     Ok(())
 }

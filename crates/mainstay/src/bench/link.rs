@@ -279,7 +279,7 @@ impl Link {
     }
 }
 
-fn of_close(frame: Option<&CloseFrame<'_>>) -> String {
+pub(super) fn of_close(frame: Option<&CloseFrame<'_>>) -> String {
     let Some(CloseFrame { code, reason }) = frame else {
         // RFC 6455 §7.1.5: what a close frame without a code counts as.
         return "1005 (close frame without a code)".to_owned();
@@ -289,7 +289,7 @@ fn of_close(frame: Option<&CloseFrame<'_>>) -> String {
     if reason.is_empty() { code.to_string() } else { format!("{code} {reason}") }
 }
 
-fn of_socket(error: &io::Error) -> String {
+pub(super) fn of_socket(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionReset => "connection reset".to_owned(),
         _ => error.to_string(),

@@ -41,6 +41,16 @@ impl Process {
         Ok(total)
     }
 
+    /// The most memory that it ever had resident.
+    ///
+    /// # Errors
+    /// As [`memory`](Process::memory).
+    pub(super) fn peak_bytes(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(self.folder.join("status"))?;
+        field_bytes(&status, "VmHWM")
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no VmHWM"))
+    }
+
     /// Its memory.
     ///
     /// # Errors

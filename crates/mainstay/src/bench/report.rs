@@ -164,11 +164,11 @@ impl fmt::Display for IdleReport {
     }
 }
 
-fn row(out: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+pub(super) fn row(out: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     writeln!(out, "  {name:<12} {text}")
 }
 
-fn write_flaws(out: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
+pub(super) fn write_flaws(out: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
     if tally.wrong_count > 0 {
         let examples = tally.wrong_examples.join("; ");
         row(out, "WRONG", &format!("{} replies: {examples}", grouped(tally.wrong_count)))?;
@@ -182,7 +182,7 @@ fn write_flaws(out: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
     Ok(())
 }
 
-fn flaws_json(tally: &Tally) -> Value {
+pub(super) fn flaws_json(tally: &Tally) -> Value {
     json!({
         "wrong": tally.wrong_count,
         "wrong_examples": tally.wrong_examples,
@@ -191,7 +191,7 @@ fn flaws_json(tally: &Tally) -> Value {
     })
 }
 
-fn latencies(histogram: &Histogram<u64>) -> String {
+pub(super) fn latencies(histogram: &Histogram<u64>) -> String {
     let mut text = String::new();
     for (name, quantile) in QUANTILES {
         let value = histogram.value_at_quantile(quantile);
@@ -202,7 +202,7 @@ fn latencies(histogram: &Histogram<u64>) -> String {
     text
 }
 
-fn latency_json(histogram: &Histogram<u64>) -> Value {
+pub(super) fn latency_json(histogram: &Histogram<u64>) -> Value {
     let mut fields = serde_json::Map::new();
     let us = |ns: u64| json!(ns as f64 / 1e3);
     for (name, quantile) in QUANTILES {
@@ -213,7 +213,7 @@ fn latency_json(histogram: &Histogram<u64>) -> Value {
 }
 
 /// Three digits and a unit.
-fn time(ns: u64) -> String {
+pub(super) fn time(ns: u64) -> String {
     let us = ns as f64 / 1e3;
     let (value, unit) = match us {
         us if us < 1e3 => (us, "µs"),
@@ -228,7 +228,7 @@ fn time(ns: u64) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -241,7 +241,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Zero where there is nothing to divide by, so that a report of nothing has numbers too.
-fn ratio(part: f64, whole: f64) -> f64 {
+pub(super) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 

@@ -256,6 +256,38 @@ fn arguments_are_read() {
 }
 
 #[test]
+fn loads_of_sessions_are_read() {
+    for line in [
+        "fanout --subscribers 10 --burst 16 --events 100 --payload 2 --encoding protobuf --json",
+        "publish --rate 5000 --connections 7 --channels 3 --depth 128 --warmup 0s --pid 1",
+        "publish --rate max --url ws://127.0.0.1:1/server",
+        "resume --sessions 3 --missed 10000",
+        "resume --herd 10000 --subscriptions 2 --spawn -- --data-dir data --shards 1",
+        "sessions --sessions 19000 --subscriptions 0 --source-addresses 1 --spawn",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+    for line in [
+        "fanout --burst 129",
+        "fanout --payload 1",
+        "fanout --subscribers 20000",
+        "fanout --spawn --pid 1",
+        "fanout -- --shards 1",
+        "publish --rate 0",
+        "publish --rate fast",
+        "publish --duration 11m",
+        "resume --missed 10001",
+        "resume --herd 10",
+        "resume --herd 10 --missed 5 --spawn",
+        "sessions --encoding xml",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn what_is_out_of_bounds_is_refused() {
     for line in [
         "echo --duration 601s",
