@@ -58,7 +58,11 @@ struct Compressor {
 /// Whether messages are wanted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
+    /// Whatever waits to be written: two sides that both read only while they can write would wait
+    /// for each other.
     Wanted,
+    /// As long as the outbox has room, for what is received may be answered.
+    WithRoom,
     Paused,
 }
 
@@ -110,7 +114,7 @@ impl Socket {
     ///
     /// While the outbox is full, nothing is read: a peer that sends without reading has to wait.
     pub async fn receive(&mut self) -> Option<Message> {
-        self.next(Reading::Wanted).await
+        self.next(Reading::WithRoom).await
     }
 
     /// Queues a text message, which [`receive`](Socket::receive) or [`flush`](Socket::flush)
@@ -247,11 +251,15 @@ impl Socket {
         Advance::Blocked
     }
 
-    /// Reading pauses when messages are not wanted, and when replies could not be queued; never
-    /// once the connection is closing, for the peer's Close frame is to be seen.
+    /// Reading pauses when messages are not wanted; never once the connection is closing, for the
+    /// peer's Close frame is to be seen.
     fn choose_pause(&mut self, reading: Reading) {
-        let pauses = self.connection.is_open()
-            && (reading == Reading::Paused || !self.connection.has_room());
+        let is_wanted = match reading {
+            Reading::Wanted => true,
+            Reading::WithRoom => self.connection.has_room(),
+            Reading::Paused => false,
+        };
+        let pauses = self.connection.is_open() && !is_wanted;
         if pauses != self.is_paused {
             self.is_paused = pauses;
             match pauses {

@@ -183,6 +183,44 @@ async fn more_requests_than_the_table_holds_wait_for_room() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_yet_does_not_keep_the_client_from_reading() {
+    let (_server, client, mut peer) = connected().await;
+    let mut messages = client.messages();
+    let filler = "x".repeat(8000);
+    // Far more than an outbox and the buffers of two sockets hold, to a server that does not read.
+    let requests: Vec<_> = (0..2000)
+        .map(|_| {
+            let (client, filler) = (client.clone(), filler.clone());
+            tokio::spawn(async move { client.request("store", &filler).await })
+        })
+        .collect();
+    // It reads only once the client has read what it sends, which is as much.
+    let count: usize = 2000;
+    let sending = tokio::spawn(async move {
+        for number in 0..count {
+            peer.send(&format!("{number} {filler}")).await;
+        }
+        peer
+    });
+    for expected in 0..count {
+        match within(messages.recv()).await {
+            Some(Incoming::Text(text)) => {
+                assert_eq!(text.split(' ').next(), Some(expected.to_string().as_str()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut peer = sending.await.unwrap();
+    for _ in 0..2000 {
+        let (id, _) = peer.command().await;
+        peer.reply(id, "stored").await;
+    }
+    for request in requests {
+        assert_eq!(within(request).await.unwrap().unwrap().payload, "stored");
+    }
+}
+
+#[tokio::test]
 async fn messages_that_are_not_read_make_the_server_wait_and_are_not_lost() {
     let (_server, client, mut peer) = connected().await;
     let mut messages = client.messages();
