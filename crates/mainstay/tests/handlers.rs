@@ -19,9 +19,14 @@ struct Server {
 
 impl Server {
     fn start(handler: &str) -> Server {
+        Server::start_with(handler, &[])
+    }
+
+    fn start_with(handler: &str, more: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
             .args(["server", "--address", "127.0.0.1:0", "--admin-address", "none"])
             .args(["--log-format", "human", "--log", "debug", "--handler", handler])
+            .args(more)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
@@ -86,6 +91,12 @@ fn python(text: &str) -> (tempfile::TempDir, String) {
     fs::write(&path, text).expect("written");
     let handler = format!("exec:python3 {}", path.display());
     (folder, handler)
+}
+
+fn process_group(pid: &str) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the kernel tells");
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).expect("fields");
+    fields.split(' ').nth(2).expect("a group").to_owned()
 }
 
 fn is_running(pid: &str) -> bool {
@@ -163,6 +174,61 @@ fn a_program_that_does_not_read_holds_up_nobody_and_is_told_of_what_is_given_up(
 }
 
 #[test]
+fn what_a_program_does_not_read_does_not_pile_up() {
+    let (folder, handler) = python(
+        "import sys, os, time\n\
+         seen = open(os.path.join(os.path.dirname(__file__), 'seen'), 'w')\n\
+         while not os.path.exists(os.path.join(os.path.dirname(__file__), 'go')): time.sleep(0.01)\n\
+         for line in sys.stdin:\n    seen.write(line[:8] + '\\n'); seen.flush()\n",
+    );
+    let server = Server::start_with(&handler, &["--handler-timeout", "10ms"]);
+    // Far more than a pipe and the lines that may wait for it hold.
+    let commands = format!("{}\n", "x".repeat(8_000)).repeat(300);
+    let mut client = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+        .args(["client", "--json", "--address", &server.address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut stdin = client.stdin.take().expect("a pipe");
+    let writer = thread::spawn(move || stdin.write_all(commands.as_bytes()));
+    let out = client.wait_with_output().expect("it ends").stdout;
+    writer.join().expect("joined").expect("written");
+    let out = String::from_utf8_lossy(&out);
+    assert_eq!(out.matches("the handler took too long").count(), 300, "each in its time");
+    fs::write(folder.path().join("go"), "").expect("written");
+    // The last that it is told of is the newest that it still has.
+    let deadline = Instant::now() + PATIENCE;
+    let count = || {
+        let seen = fs::read_to_string(folder.path().join("seen")).unwrap_or_default();
+        (seen.matches("{\"id\":").count(), seen.matches("{\"cancel").count())
+    };
+    while count().0 == 0 || count().0 != count().1 {
+        assert!(Instant::now() < deadline, "{:?}", count());
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(count().0 < 60, "{:?}", count());
+    server.stop();
+}
+
+#[test]
+fn a_long_line_on_stderr_is_logged_in_parts_and_harms_nothing() {
+    let (_folder, handler) = python(
+        "import sys, json\n\
+         for line in sys.stdin:\n    request = json.loads(line)\n    \
+         print('y' * 10000, file=sys.stderr, flush=True)\n    \
+         print(json.dumps({'id': request['id'], 'result': 'fine'}), flush=True)\n",
+    );
+    let server = Server::start(&handler);
+    for _ in 0..3 {
+        let (code, out) = server.request(&["hello"]);
+        assert_eq!((code, out.contains("fine")), (Some(0), true), "{out}");
+    }
+    server.wait_for_log("yyyy");
+    server.stop();
+}
+
+#[test]
 fn no_child_is_left_behind() {
     for text in [
         "import sys\nfor line in sys.stdin: pass\n",
@@ -176,6 +242,7 @@ fn no_child_is_left_behind() {
         let pid = fs::read_to_string(children).expect("the kernel lists children");
         let pid = pid.trim().to_owned();
         assert!(is_running(&pid));
+        assert_eq!(process_group(&pid), pid, "Ctrl-C in a terminal is for the server alone");
         server.stop();
         assert!(!is_running(&pid), "{text}");
     }

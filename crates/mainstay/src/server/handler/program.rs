@@ -25,6 +25,8 @@ pub(super) struct Program {
     open: HashMap<u64, oneshot::Sender<Result<Payload, String>>>,
     /// Requests that wait until it has fewer, or runs again.
     waiting: VecDeque<Job>,
+    /// Requests that it has and nobody wants any more, of which it is still to be told.
+    cancelled: VecDeque<u64>,
     /// Starts since one lived for a while.
     failure_count: u32,
 }
@@ -34,8 +36,8 @@ struct Running {
     child: Child,
     since: Instant,
     /// Lines for its stdin, which a task of its own writes: a program that does not read holds up
-    /// nobody. Bounded by the requests that it has.
-    lines: mpsc::UnboundedSender<Vec<u8>>,
+    /// nobody, and few lines wait for it.
+    lines: mpsc::Sender<Vec<u8>>,
     answers: BufReader<ChildStdout>,
     /// What has arrived of its next line.
     line: Vec<u8>,
@@ -45,6 +47,8 @@ struct Running {
 enum Event {
     Message(Option<Message>),
     Line(io::Result<Option<Vec<u8>>>),
+    /// The program's stdin has room for a line.
+    Room,
     StartIsDue,
 }
 
@@ -58,6 +62,7 @@ impl Program {
             start_at: Instant::now(),
             open: HashMap::new(),
             waiting: VecDeque::new(),
+            cancelled: VecDeque::new(),
             failure_count: 0,
         })
     }
@@ -80,46 +85,58 @@ impl Program {
                 },
                 Event::Line(Ok(None)) => self.lose("it has ended").await,
                 Event::Line(Err(error)) => self.lose(&error.to_string()).await,
+                Event::Room => self.feed(),
                 Event::StartIsDue => self.start_again(),
             }
-            self.feed();
         }
     }
 
     async fn next_event(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) -> Event {
+        let has_place = self.open.len() + self.cancelled.len() < OPEN_COUNT_MAX;
+        let may_have_more = has_place && !self.waiting.is_empty();
+        let has_lines = may_have_more || !self.cancelled.is_empty();
         let Some(child) = &mut self.child else {
             return tokio::select! {
                 message = inbox.recv() => Event::Message(message),
                 () = sleep_until(self.start_at.into()) => Event::StartIsDue,
             };
         };
-        let Running { answers, line, .. } = child;
+        let Running { answers, line, lines, .. } = child;
         tokio::select! {
             message = inbox.recv() => Event::Message(message),
             read = read_line(answers, line, self.line_bytes_max) => {
                 Event::Line(read.map(|is_line| is_line.then(|| std::mem::take(line))))
             }
+            room = lines.reserve(), if has_lines => match room {
+                Ok(_) => Event::Room,
+                Err(_) => Event::Line(Err(io::Error::other("it has closed its stdin"))),
+            },
         }
     }
 
-    /// Gives the program what waits, as far as it may have more.
+    /// Gives the program what waits, as far as it may have more and its stdin has room.
     fn feed(&mut self) {
         let Some(child) = &self.child else { return };
-        while self.open.len() < OPEN_COUNT_MAX
-            && let Some(Job { id, line, answer }) = self.waiting.pop_front()
-        {
-            // If its stdin is gone, so is the program, which the next read finds out.
-            let _ = child.lines.send(line);
-            self.open.insert(id, answer);
+        while let Ok(room) = child.lines.try_reserve() {
+            if let Some(id) = self.cancelled.pop_front() {
+                room.send(write_cancel(id));
+            } else if self.open.len() < OPEN_COUNT_MAX
+                && let Some(Job { id, line, answer }) = self.waiting.pop_front()
+            {
+                room.send(line);
+                self.open.insert(id, answer);
+            } else {
+                return;
+            }
         }
     }
 
+    /// One that has not been given to the program is forgotten. Of others it is told; those that it
+    /// is not told of yet count as its own, so that they stay few.
     fn cancel(&mut self, id: u64) {
         self.waiting.retain(|job| job.id != id);
-        if self.open.remove(&id).is_some()
-            && let Some(child) = &self.child
-        {
-            let _ = child.lines.send(write_cancel(id));
+        if self.open.remove(&id).is_some() {
+            self.cancelled.push_back(id);
         }
     }
 
@@ -129,6 +146,7 @@ impl Program {
             let text = "the handler program ended; the request may have run";
             let _ = waiting.send(Err(text.to_owned()));
         }
+        self.cancelled.clear();
         if let Some(mut lost) = self.child.take() {
             let has_settled = lost.since.elapsed() >= SETTLED;
             self.failure_count = if has_settled { 0 } else { self.failure_count + 1 };
@@ -172,16 +190,24 @@ fn start_child(words: &[String]) -> io::Result<Running> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C in a terminal is for the server, which lets the program finish first.
+        .process_group(0)
         .spawn()?;
     let gone = || io::Error::other("a pipe to the handler program is missing");
     let stdin = child.stdin.take().ok_or_else(gone)?;
     let stdout = child.stdout.take().ok_or_else(gone)?;
     let stderr = child.stderr.take().ok_or_else(gone)?;
-    let (lines, outgoing) = mpsc::unbounded_channel();
+    let (lines, outgoing) = mpsc::channel(LINE_COUNT_MAX);
     tokio::spawn(write_lines(stdin, outgoing));
     tokio::spawn(async move {
         let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
-        while let Ok(true) = read_line(&mut stderr, &mut line, LOGGED_BYTES_MAX).await {
+        loop {
+            match read_line(&mut stderr, &mut line, LOGGED_BYTES_MAX).await {
+                Ok(true) => {}
+                // A long line is logged in parts.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Ok(false) | Err(_) => return,
+            }
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             tracing::info!(text, "the handler program says");
             line.clear();
@@ -192,7 +218,7 @@ fn start_child(words: &[String]) -> io::Result<Running> {
     Ok(Running { child, since: Instant::now(), lines, answers, line: Vec::new() })
 }
 
-async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<Vec<u8>>) {
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>) {
     while let Some(line) = lines.recv().await {
         if stdin.write_all(&line).await.is_err() {
             return;
@@ -210,7 +236,9 @@ where
     (&mut *reader).take(room).read_until(b'\n', line).await?;
     match line.last() {
         Some(b'\n') => Ok(true),
-        Some(_) if line.len() > max => Err(io::Error::other("a line is longer than it may be")),
+        Some(_) if line.len() > max => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than it may be"))
+        }
         // The stream has ended, behind what has no line break perhaps.
         _ => Ok(false),
     }
@@ -230,6 +258,8 @@ fn delay(failure_count: u32) -> Duration {
 
 /// Requests that the program has at one time.
 const OPEN_COUNT_MAX: usize = 64;
+/// Lines that wait for its stdin.
+const LINE_COUNT_MAX: usize = 16;
 /// Bytes of a line of its stderr that are logged.
 const LOGGED_BYTES_MAX: usize = 4096;
 /// A program that has lived for so long did not fail to start.
