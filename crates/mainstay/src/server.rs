@@ -48,7 +48,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match serve_until_stopped(&resolved) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = error.as_ref(), "the server failed");
+            // Our errors say what they come from themselves.
+            tracing::error!(%error, "the server failed");
             ExitCode::from(EXIT_FAILED)
         }
     }
