@@ -1,7 +1,6 @@
 //! Looking at channels.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use mainstay_server::session::{Offset, ServerFrame};
 use mainstay_server::{Answer, Call, ChannelName, ChannelView};
@@ -10,6 +9,8 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::body;
+use crate::extract::{Path, Query};
+use crate::page::{LIST_COUNT_MAX, ListQuery, limit, next};
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::Api;
 
@@ -85,15 +86,6 @@ pub(crate) struct MemberBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    /// From behind this one on.
-    pub(crate) after: Option<String>,
-    /// At most so many, up to 1000; 100 if not given.
-    pub(crate) limit: Option<usize>,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct HistoryQuery {
     /// Which.
     #[param(example = "news")]
@@ -125,16 +117,14 @@ pub(crate) struct PresenceQuery {
 )]
 pub(crate) async fn list(
     State(api): State<Api>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
     let after = query.after.as_deref().map(any_channel).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
     let Answer::Channels(views) = api.call(Call::Channels { after, count_max }).await? else {
         return Err(Problem::mismatch());
     };
-    let is_full = views.len() >= count_max;
-    let next = views.last().filter(|_| is_full).map(|view| view.name.to_string());
+    let next = next(&views, count_max, |view| &view.name);
     let channels = views.into_iter().map(ChannelBody::from).collect();
     Ok(body::json(&ChannelList { channels, next }))
 }
@@ -155,9 +145,8 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn show(
     State(api): State<Api>,
-    name: Result<Path<String>, PathRejection>,
+    Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let Path(name) = name.map_err(|error| Problem::malformed(error.body_text()))?;
     let (channel, after) = (any_channel(&name)?, Offset::ZERO);
     match api.call(Call::History { channel, after, count_max: 0 }).await? {
         Answer::History { channel, .. } => Ok(body::json(&ChannelBody::from(channel))),
@@ -179,9 +168,8 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn history(
     State(api): State<Api>,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
+    Query(query): Query<HistoryQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
     let channel = any_channel(&query.channel)?;
     let after = Offset(query.after.unwrap_or_default());
     let count_max = limit(query.limit, HISTORY_COUNT_MAX)?;
@@ -209,9 +197,8 @@ pub(crate) async fn history(
 )]
 pub(crate) async fn presence(
     State(api): State<Api>,
-    query: Result<Query<PresenceQuery>, QueryRejection>,
+    Query(query): Query<PresenceQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
     let channel = any_channel(&query.channel)?;
     let Answer::Members(members) = api.call(Call::Members { channel }).await? else {
         return Err(Problem::mismatch());
@@ -228,17 +215,5 @@ fn any_channel(name: &str) -> Result<ChannelName, Problem> {
     Ok(ChannelName::parse_any(name)?)
 }
 
-/// How many a page may hold.
-pub(crate) fn limit(given: Option<usize>, most: usize) -> Result<usize, Problem> {
-    let limit = given.unwrap_or(COUNT_DEFAULT);
-    match (1..=most).contains(&limit) {
-        true => Ok(limit),
-        false => Err(Problem::malformed(format!("limit is 1 to {most}"))),
-    }
-}
-
-const COUNT_DEFAULT: usize = 100;
-/// Some hundred bytes each.
-pub(crate) const LIST_COUNT_MAX: usize = 1000;
 /// Each may have as many bytes as a message, and the answer holds them all.
 const HISTORY_COUNT_MAX: usize = 250;

@@ -33,6 +33,10 @@ mod health;
 mod guard;
 pub use guard::{Access, InvalidToken, Token};
 
+mod page;
+
+mod extract;
+
 mod body;
 
 mod problem;

@@ -1,7 +1,6 @@
 //! Looking at sessions, asking their clients, and ending them.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +12,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::body;
-use crate::channels::{LIST_COUNT_MAX, ListQuery, limit};
+use crate::extract::{Path, Query};
+use crate::page::{LIST_COUNT_MAX, ListQuery, limit, next};
 use crate::problem::{Problem, ProblemBody};
 use crate::publish::session_id;
 use crate::routes::Api;
@@ -129,16 +129,14 @@ pub(crate) struct OutcomeBody {
 )]
 pub(crate) async fn list(
     State(api): State<Api>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::malformed(error.body_text()))?;
     let after = query.after.as_deref().map(session_id).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
     let Answer::Sessions(views) = api.call(Call::Sessions { after, count_max }).await? else {
         return Err(Problem::mismatch());
     };
-    let is_full = views.len() >= count_max;
-    let next = views.last().filter(|_| is_full).map(|view| view.session.to_string());
+    let next = next(&views, count_max, |view| &view.session);
     let sessions = views.into_iter().map(SessionBody::from).collect();
     Ok(body::json(&SessionList { sessions, next }))
 }
@@ -157,9 +155,8 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn show(
     State(api): State<Api>,
-    id: Result<Path<String>, PathRejection>,
+    Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|error| Problem::malformed(error.body_text()))?;
     match api.call(Call::Session { session: session_id(&id)? }).await? {
         Answer::Session(view) => Ok(body::json(&SessionBody::from(*view))),
         _ => Err(Problem::mismatch()),
@@ -182,9 +179,8 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn end(
     State(api): State<Api>,
-    id: Result<Path<String>, PathRejection>,
+    Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|error| Problem::malformed(error.body_text()))?;
     match api.call(Call::End { session: session_id(&id)? }).await? {
         Answer::Done => Ok(body::json(&json!({}))),
         _ => Err(Problem::mismatch()),
@@ -216,10 +212,9 @@ pub(crate) async fn end(
 )]
 pub(crate) async fn request(
     State(api): State<Api>,
-    id: Result<Path<String>, PathRejection>,
+    Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|error| Problem::malformed(error.body_text()))?;
     let to = session_id(&id)?;
     let read = body::read(request.into_body(), api.body_bytes_max()).await?;
     let RequestBody { command, payload, data, deadline_ms } = body::parse(&read)?;
