@@ -221,7 +221,7 @@ impl Node {
             standing: link.map_or(SessionStanding::Away { expires_at_ms }, |link| {
                 SessionStanding::Connected(link.connection)
             }),
-            client: record.client.clone(),
+            client: record.client.to_string(),
             generation: record.generation,
             since_ms: record.since_ms,
             accepted: record.accepted,

@@ -12,6 +12,7 @@ use mainstay_wire::session::{
 use mainstay_wire::{ChannelName, EndReason};
 
 use crate::node::{Entry, Link};
+use crate::subscriptions::Subscriptions;
 use crate::timer::Timer;
 use crate::{ConnectionKey, Effect, Node};
 
@@ -91,9 +92,9 @@ impl Node {
         self.count_principal(principal.as_ref());
         let client = client_name(hello);
         let session = Session::begin(id, principal, client, &token, now_ms);
-        let link = Link { connection, subscriptions: BTreeMap::new() };
+        let link = Link { connection, subscriptions: Subscriptions::default() };
         let entry = Entry { session, link: Some(link), last_end: None, lingering: BTreeSet::new() };
-        self.sessions.insert(id, entry);
+        self.sessions.insert(id, Box::new(entry));
         self.links.insert(connection, id);
         self.open_principal_inbox(now_ms, id);
         self.put_session(id);
@@ -128,7 +129,7 @@ impl Node {
         // What an earlier connection sent and was not accepted is sent again.
         entry.session.part(now_ms);
         entry.session.resume(token, &next, client_name(hello));
-        entry.link = Some(Link { connection, subscriptions: BTreeMap::new() });
+        entry.link = Some(Link { connection, subscriptions: Subscriptions::default() });
         self.links.insert(connection, id);
         self.drop_outcomes(id, hello.unanswered_from);
         let accepted = self.sessions.get(&id).map_or(0, |e| e.session.record().accepted);

@@ -18,6 +18,7 @@ mod request;
 mod command;
 
 mod subscribe;
+mod subscriptions;
 
 mod read;
 

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::channel::{Channel, Channels};
+use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
 use crate::{Answer, CallError, ConnectionKey, Effect, Input, NodeConfig, Ticket};
 
@@ -28,8 +29,8 @@ pub struct Node {
     pub(crate) log: Box<dyn Log>,
     pub(crate) rng: ChaCha12Rng,
 
-    /// Every session that may go on, there or away.
-    pub(crate) sessions: BTreeMap<SessionId, Entry>,
+    /// Every session that may go on, there or away. In boxes, for a tree is a third empty.
+    pub(crate) sessions: BTreeMap<SessionId, Box<Entry>>,
     /// Until when it is remembered how far an expired session had come.
     pub(crate) tombstones: BTreeMap<SessionId, u64>,
     /// The same, the first to be forgotten first.
@@ -69,7 +70,7 @@ pub(crate) struct Entry {
 /// A connection that serves a session.
 pub(crate) struct Link {
     pub(crate) connection: ConnectionKey,
-    pub(crate) subscriptions: BTreeMap<ChannelName, Subscription>,
+    pub(crate) subscriptions: Subscriptions,
 }
 
 /// A cursor, as far as the server knows it.
@@ -330,7 +331,7 @@ impl Node {
         let mut session = Session::load(id, record, outcome_first);
         session.record_mut().away_since_ms = Some(away_since_ms);
         let entry = Entry { session, link: None, last_end: None, lingering: BTreeSet::new() };
-        self.sessions.insert(id, entry);
+        self.sessions.insert(id, Box::new(entry));
         Ok(())
     }
 

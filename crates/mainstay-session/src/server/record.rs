@@ -23,7 +23,7 @@ pub struct Record {
     /// Whether the handler of that number was started and its outcome is not stored.
     pub is_started: bool,
     /// What the client calls itself.
-    pub client: String,
+    pub client: Box<str>,
     /// When the session began, in milliseconds since 1970.
     pub since_ms: u64,
     /// Since when it has no connection, in milliseconds since 1970; `None` while it has one.
@@ -73,7 +73,8 @@ impl Record {
         if let Some(expired_at_ms) = self.expired_at_ms {
             out.put_u64(expired_at_ms);
         }
-        out.freeze()
+        // A memory engine keeps it: no more of it than is used.
+        Bytes::copy_from_slice(&out)
     }
 
     /// Reads what [`encode`](Record::encode) wrote.
@@ -97,7 +98,7 @@ fn read(reader: &mut Reader) -> Option<Record> {
     let (generation, accepted) = (reader.u64()?, reader.u64()?);
     let (since_ms, command_count) = (reader.u64()?, reader.u64()?);
     let token = TokenHash::from_bytes(reader.array()?);
-    let client = reader.text()?;
+    let client = reader.text()?.into();
     let is_set = |flag: u8| flags & flag != 0;
     let principal = match is_set(PRINCIPAL) {
         true => Some(Principal::parse(&reader.text()?).ok()?),
@@ -164,7 +165,7 @@ mod tests {
             token_before: Some(TokenHash::from_bytes([2; 32])),
             accepted: 4,
             is_started: true,
-            client: "example/1.0".to_owned(),
+            client: "example/1.0".into(),
             since_ms: 5,
             away_since_ms: Some(6),
             command_count: 7,
@@ -178,7 +179,7 @@ mod tests {
             principal: None,
             token_before: None,
             is_started: false,
-            client: String::new(),
+            client: "".into(),
             away_since_ms: None,
             inbox_from: None,
             expired_at_ms: None,

@@ -41,7 +41,7 @@ impl Session {
             token_before: None,
             accepted: 0,
             is_started: false,
-            client,
+            client: client.into(),
             since_ms: now_ms,
             away_since_ms: None,
             command_count: 0,
@@ -108,7 +108,7 @@ impl Session {
         self.record.generation += 1;
         self.record.token = TokenHash::of(next);
         self.record.token_before = Some(TokenHash::of(shown));
-        self.record.client = client;
+        self.record.client = client.into();
         self.record.away_since_ms = None;
     }
 
