@@ -85,6 +85,8 @@ pub(crate) struct Subscription {
 #[derive(Default)]
 pub(crate) struct Staged {
     pub(crate) writes: Vec<Write>,
+    /// Where each session's record stands among them.
+    pub(crate) records: BTreeMap<SessionId, usize>,
     pub(crate) effects: Vec<Effect>,
     /// Where later events of a channel can join an effect.
     pub(crate) delivers: BTreeMap<ChannelName, usize>,
@@ -427,10 +429,18 @@ impl Node {
 
     /// Has a session's record stored with this commit.
     pub(crate) fn put_session(&mut self, session: SessionId) {
-        if let Some(entry) = self.sessions.get(&session) {
-            let record = entry.session.record().encode();
-            self.staged.writes.push(Write::PutSession { session, record });
+        let Some(entry) = self.sessions.get(&session) else { return };
+        let record = entry.session.record().encode();
+        // Of several records of one session only the last is worth storing. Nothing is put behind a
+        // deletion, for a session that is deleted is gone from memory.
+        let known = self.staged.records.get(&session);
+        let known = known.and_then(|index| self.staged.writes.get_mut(*index));
+        if let Some(Write::PutSession { record: before, .. }) = known {
+            *before = record;
+            return;
         }
+        self.staged.records.insert(session, self.staged.writes.len());
+        self.staged.writes.push(Write::PutSession { session, record });
     }
 
     /// Has an outcome stored with this commit and told behind it.
