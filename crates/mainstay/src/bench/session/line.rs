@@ -16,6 +16,8 @@ use super::super::traffic::Wrong;
 pub(super) struct Session {
     identity: Option<(SessionId, Token)>,
     is_welcomed: bool,
+    /// Whether that was told of this connection.
+    is_ready: bool,
     feeds: Vec<Feed>,
     next_number: u64,
     unanswered_from: u64,
@@ -51,6 +53,7 @@ impl Session {
         Session {
             identity: None,
             is_welcomed: false,
+            is_ready: false,
             feeds: channels.into_iter().map(feed).collect(),
             next_number: 1,
             unanswered_from: 1,
@@ -66,7 +69,7 @@ impl Session {
 
     /// The first frame of a connection.
     pub(super) fn hello(&mut self) -> ClientFrame {
-        self.is_welcomed = false;
+        (self.is_welcomed, self.is_ready) = (false, false);
         for feed in &mut self.feeds {
             feed.is_subscribed = false;
         }
@@ -197,9 +200,13 @@ impl Session {
         }
     }
 
-    fn ready(&self) -> Meaning {
+    fn ready(&mut self) -> Meaning {
         let is_ready = self.is_welcomed && self.feeds.iter().all(|feed| feed.is_subscribed);
-        if is_ready { Meaning::Ready } else { Meaning::Nothing }
+        // An inbox that comes later changes nothing.
+        match is_ready && !std::mem::replace(&mut self.is_ready, is_ready) {
+            true => Meaning::Ready,
+            false => Meaning::Nothing,
+        }
     }
 
     fn acknowledge(&mut self) -> ClientFrame {
@@ -286,6 +293,7 @@ mod tests {
         let [ClientFrame::Ack(ack)] = &answers[..] else { panic!("{answers:?}") };
         assert_eq!(ack.cursors, [(news(), Offset(71))]);
         assert!(hear(event(73), &mut answers).unwrap_err().0.contains("event 73 behind event 71"));
+        assert_eq!(hear(subscribed(73), &mut answers), Ok(Meaning::Nothing), "told once");
         let ClientFrame::Hello(hello) = session.hello() else { panic!("no hello") };
         assert_eq!((hello.resume.is_some(), hello.cursors[0].offset), (true, Offset(73)));
         let lost = session.hear(&welcome(Standing::Unknown), &mut answers);

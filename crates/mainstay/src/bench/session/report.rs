@@ -75,11 +75,11 @@ impl SessionReport {
 
     /// What memory grew by, for each of `count`.
     pub(super) fn growth(&mut self, before: Memory, after: Memory, count: usize) {
-        let parts = [
-            ("resident", "bytes_each", before.rss_bytes, after.rss_bytes),
-            ("anonymous", "anonymous_bytes_each", before.anonymous_bytes, after.anonymous_bytes),
-        ];
-        for (name, key, before, after) in parts {
+        let resident = ("resident", "bytes_each", before.rss_bytes, after.rss_bytes);
+        let (from, to) = (before.anonymous_bytes, after.anonymous_bytes);
+        for (name, key, before, after) in
+            [resident, ("anonymous", "anonymous_bytes_each", from, to)]
+        {
             let each = ratio(after as f64 - before as f64, count as f64);
             let (before, after) = (grouped(before / 1024), grouped(after / 1024));
             let text = format!("{before} KiB before, {after} KiB after: {each:.0} bytes each");
