@@ -68,11 +68,6 @@ impl Checks {
         self.failure.get_or_insert_with(|| format!("{guarantee}: {text}"));
     }
 
-    /// An application forgets what it was told last, as its process was killed before that was safe.
-    pub(crate) fn unhear(&mut self, marks: &[u64]) {
-        self.never.retain(|(mark, _)| !marks.contains(mark));
-    }
-
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
@@ -232,6 +227,10 @@ impl World {
             ClientEvent::Outcome { key, outcome } => {
                 drop(facts);
                 return self.client_gets_outcome(index, key, outcome);
+            }
+            ClientEvent::GivenUp { key, failure } => {
+                drop(facts);
+                return self.client_gets_outcome(index, key, Outcome::Failed(failure));
             }
             ClientEvent::Subscribed(subscribed) => witness.subscribed(&facts, &subscribed),
             ClientEvent::Unsubscribed { channel, failure } => {

@@ -141,8 +141,7 @@ impl World {
         device.make_safe();
         device.fuse = None;
         let disk = device.disk.clone();
-        let unheard = device.witness.rewind(&disk);
-        self.checks.unhear(&unheard);
+        device.witness.rewind(&disk);
         if let Some(link) = self.devices[client].link.take() {
             self.links[link].client_end = Some("killed");
             match self.dice.chance(25) {
@@ -494,8 +493,7 @@ impl World {
             _ => device.witness.forgotten_at_ms.push(now_ms),
         }
         let disk = device.disk.clone();
-        let unheard = device.witness.rewind(&disk);
-        self.checks.unhear(&unheard);
+        device.witness.rewind(&disk);
         if let Some(link) = self.devices[index].link.take() {
             self.links[link].client_end = Some("done");
             self.send(link, End::Server, Parcel::Close(Some(1000)));

@@ -84,9 +84,8 @@ impl Claim {
 
 impl Witness {
     /// The process was killed: only what was safe is known.
-    /// Gives the marks of requests whose outcomes it no longer knows of.
-    pub(crate) fn rewind(&mut self, disk: &SavedState) -> Vec<u64> {
-        let mut unheard = Vec::new();
+    /// Outcomes that it no longer knows of come again.
+    pub(crate) fn rewind(&mut self, disk: &SavedState) {
         self.places.clear();
         for (channel, saved) in &disk.channels {
             let position = match saved.cursor {
@@ -97,7 +96,7 @@ impl Witness {
         }
         for (key, mut note) in std::mem::take(&mut self.notes) {
             if disk.requests.contains_key(&key) {
-                unheard.extend(note.outcome.take().map(|_| note.mark));
+                note.outcome = None;
             } else if !note.is_safe {
                 self.lost.push(note.mark);
                 continue;
@@ -106,7 +105,6 @@ impl Witness {
             }
             self.notes.insert(key, note);
         }
-        unheard
     }
 
     pub(crate) fn persisted(&mut self, change: &StateChange) {

@@ -189,15 +189,18 @@ impl SessionBuilder {
                 Some((file, state))
             }
         };
-        let session = ClientSession::new(config, kept.as_ref().map(|(_, state)| state.clone()));
+        let saved = kept.as_ref().map(|(_, state)| state.clone());
+        // The session's own state is ahead of what the application was told.
+        let unsettled = saved.as_ref().map(|state| state.requests.clone()).unwrap_or_default();
+        let session = ClientSession::new(config, saved);
         let (wishes, wished) = mpsc::channel(QUEUE_COUNT_MAX);
         let mut outcomes = HashMap::new();
         let mut restored = Vec::new();
-        for (&key, request) in &session.saved().requests {
+        for (key, request) in unsettled {
             let (settle, outcome) = oneshot::channel();
             outcomes.insert(key, settle);
             let pending = Pending::new(key, outcome, read_any, wishes.clone());
-            restored.push(Restored { call: request.call.clone(), pending });
+            restored.push(Restored { call: request.call, pending });
         }
         self.options.dial.subprotocols = vec![self.encoding.subprotocol().to_owned()];
         let course = Arc::new(Course::new(SessionState::Connecting { attempt: 0 }));

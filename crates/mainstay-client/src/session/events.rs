@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_session::client::{ClientEvent, ClientSession, CloseReason, CommandKey, Ending};
-use mainstay_wire::session::{Failure, Request};
+use mainstay_session::client::{
+    ClientEvent, ClientSession, CloseReason, CommandKey, Ending, RequestKey,
+};
+use mainstay_wire::session::{Failure, Outcome, Request};
 use mainstay_wire::{ChannelName, End, EndReason};
 
 use super::driver::{Driver, Kept, Outage, Wish, now_ms};
@@ -123,12 +125,8 @@ impl Driver {
                 let greeting = Greeting { standing, session, generation, principal, server };
                 self.course.push(SessionState::Open(greeting));
             }
-            ClientEvent::Outcome { key, outcome } => {
-                if let Some(waiting) = self.outcomes.remove(&key) {
-                    // Nobody may be waiting any more.
-                    let _ = waiting.send(outcome);
-                }
-            }
+            ClientEvent::Outcome { key, outcome } => self.settle(key, outcome),
+            ClientEvent::GivenUp { key, failure } => self.settle(key, Outcome::Failed(failure)),
             ClientEvent::Subscribed(subscribed) => self.handle_subscribed(&subscribed.channel),
             ClientEvent::Unsubscribed { channel, failure } => {
                 self.handle_unsubscribed(&channel, failure);
@@ -209,6 +207,13 @@ impl Driver {
             }
             _ => SessionEnd::Closed,
         });
+    }
+
+    fn settle(&mut self, key: RequestKey, outcome: Outcome) {
+        if let Some(waiting) = self.outcomes.remove(&key) {
+            // Nobody may be waiting any more.
+            let _ = waiting.send(outcome);
+        }
     }
 
     fn handle_subscribed(&mut self, channel: &ChannelName) {

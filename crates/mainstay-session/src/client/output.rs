@@ -29,11 +29,13 @@ pub enum Output {
 
 impl Output {
     /// Whether everything that was to be kept must be safe before this is done: the outside will
-    /// rely on it. Even a pong tells the server that the new token has arrived, and a handler may
-    /// run but once; events of channels and outcomes are given again if need be.
+    /// rely on it. Even a pong tells the server that the new token has arrived, a handler may run but
+    /// once, and what is said never to run must not be found and sent by a later life; events of
+    /// channels and outcomes are given again if need be.
     pub fn needs_safety(&self) -> bool {
         match self {
-            Output::Transmit(_) | Output::Event(ClientEvent::Command { .. }) => true,
+            Output::Transmit(_)
+            | Output::Event(ClientEvent::Command { .. } | ClientEvent::GivenUp { .. }) => true,
             Output::Persist(_) | Output::Event(_) | Output::CloseConnection { .. } => false,
         }
     }
@@ -59,13 +61,20 @@ pub enum ClientEvent {
     },
     /// There is no connection any more. The session waits for the next one.
     Offline,
-    /// What became of a request. Comes once for each.
+    /// What became of a request. Either this or [`GivenUp`](ClientEvent::GivenUp) comes, once for
+    /// each.
     Outcome {
         /// Which request.
         key: RequestKey,
-        /// What became of it. [`ErrorCode::NeverRan`](mainstay_wire::session::ErrorCode::NeverRan)
-        /// is for certain.
+        /// What became of it.
         outcome: Outcome,
+    },
+    /// A request was not sent and never will be.
+    GivenUp {
+        /// Which request.
+        key: RequestKey,
+        /// Why.
+        failure: Failure,
     },
     /// A subscription has begun or goes on after a resume.
     Subscribed(Subscribed),

@@ -1,5 +1,7 @@
 //! Requests: from the application's wish to their outcome.
 
+use std::mem;
+
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
     ClientFrame, Encoding, ErrorCode, Failure, Outcome, Payload, PayloadKind, Publish, Reply,
@@ -62,7 +64,8 @@ impl ClientSession {
         match request.number {
             _ if self.is_over() => {}
             None => {
-                self.settle(key, failed(ErrorCode::Cancelled, "cancelled before it was sent"));
+                self.give_up(key, ErrorCode::Cancelled, "cancelled before it was sent");
+                self.tell_given_up();
             }
             Some(number) => {
                 let is_new = self.cancelled.insert(key);
@@ -95,6 +98,7 @@ impl ClientSession {
             return;
         }
         self.number_waiting();
+        self.tell_given_up();
         while let Some(number) = self.unsent.pop_front() {
             let Some(key) = self.numbered.get(&number).copied() else { continue };
             let Some(frame) = self.frame_of(number, key) else { continue };
@@ -113,20 +117,21 @@ impl ClientSession {
                 Some(number) => self.transmit(ClientFrame::Cancel { number }),
                 None => {
                     let text = "cancelled before the server had it";
-                    self.settle(key, failed(ErrorCode::Cancelled, text));
+                    self.give_up(key, ErrorCode::Cancelled, text);
                 }
             }
         }
+        self.tell_given_up();
     }
 
     /// What was not sent by its deadline is not sent at all.
     pub(super) fn expire_deadlines(&mut self) {
-        while let Some(&(at_ms, key)) = self.deadlines.first() {
-            if at_ms > self.now_ms {
-                return;
-            }
-            self.settle(key, failed(ErrorCode::NeverRan, "its deadline passed before it was sent"));
+        while let Some(&(at_ms, key)) = self.deadlines.first()
+            && at_ms <= self.now_ms
+        {
+            self.give_up(key, ErrorCode::NeverRan, DEADLINE_PASSED);
         }
+        self.tell_given_up();
     }
 
     /// Gives every request its outcome, for the session is over.
@@ -134,11 +139,29 @@ impl ClientSession {
         let keys: Vec<_> = self.saved.requests.keys().copied().collect();
         for key in keys {
             let was_sent = self.saved.requests.get(&key).is_some_and(|r| r.number.is_some());
-            let outcome = match was_sent {
-                true => Outcome::Indeterminate,
-                false => failed(ErrorCode::NeverRan, "the session ended before it was sent"),
-            };
-            self.settle(key, outcome);
+            match was_sent {
+                true => self.settle(key, Outcome::Indeterminate),
+                false => {
+                    let text = "the session ended before it was sent";
+                    self.give_up(key, ErrorCode::NeverRan, text);
+                }
+            }
+        }
+        self.tell_given_up();
+    }
+
+    /// Tells the application of all that was given up. First they are all safe and then they are
+    /// told, so that one write to a disk serves them all.
+    pub(super) fn tell_given_up(&mut self) {
+        let keys = mem::take(&mut self.given_up);
+        for &key in &keys {
+            let request = self.saved.requests.get(&key);
+            if let Some(failure) = request.and_then(|request| request.given_up.clone()) {
+                self.tell(ClientEvent::GivenUp { key, failure });
+            }
+        }
+        for key in keys {
+            self.change(StateChange::Settled { key });
         }
     }
 
@@ -148,9 +171,14 @@ impl ClientSession {
         self.numbered.clear();
         self.unsent.clear();
         self.deadlines.clear();
+        self.given_up.clear();
         self.outbox_bytes = 0;
         self.flight_bytes = 0;
         for (&key, request) in &self.saved.requests {
+            if request.given_up.is_some() {
+                self.given_up.push(key);
+                continue;
+            }
             self.outbox_bytes += request.call.bytes();
             match request.number {
                 Some(number) => {
@@ -195,24 +223,40 @@ impl ClientSession {
         Ok(key)
     }
 
-    /// The one place where a request gets its outcome.
+    /// A request has its outcome, from the server or for want of one.
     fn settle(&mut self, key: RequestKey, outcome: Outcome) {
-        let Some(request) = self.saved.requests.get(&key) else { return };
+        let number = self.unindex(key);
+        self.tell(ClientEvent::Outcome { key, outcome });
+        self.change(StateChange::Settled { key });
+        if number.is_some() {
+            self.note_arrivals(1);
+        }
+    }
+
+    /// A request that was not sent will never be. The application is told once that is safe
+    /// ([`tell_given_up`](ClientSession::tell_given_up)): a process that is killed between the two
+    /// would leave a request that its next life sends.
+    fn give_up(&mut self, key: RequestKey, code: ErrorCode, message: &str) {
+        self.unindex(key);
+        let failure = Failure { code, message: message.to_owned() };
+        self.change(StateChange::GivenUp { key, failure });
+        self.given_up.push(key);
+    }
+
+    /// Takes a request out of all indexes; its number, if it had one.
+    fn unindex(&mut self, key: RequestKey) -> Option<u64> {
+        let request = self.saved.requests.get(&key)?;
         let bytes = request.call.bytes();
         self.outbox_bytes = self.outbox_bytes.saturating_sub(bytes);
         if let Some(at_ms) = request.deadline_at_ms {
             self.deadlines.remove(&(at_ms, key));
         }
-        let number = request.number;
         self.waiting.remove(&key);
         self.cancelled.remove(&key);
-        self.tell(ClientEvent::Outcome { key, outcome });
-        self.change(StateChange::Settled { key });
-        if let Some(number) = number {
-            self.numbered.remove(&number);
-            self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
-            self.note_arrivals(1);
-        }
+        let number = request.number?;
+        self.numbered.remove(&number);
+        self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
+        Some(number)
     }
 
     /// Gives numbers to those that wait, in order, while the server's window has room.
@@ -226,13 +270,12 @@ impl ClientSession {
             let (bytes, deadline) = (self.frame_bytes(&request.call), request.deadline_at_ms);
             let flight_bytes = self.flight_bytes + request.call.bytes();
             if deadline.is_some_and(|at_ms| at_ms <= self.now_ms) {
-                let text = "its deadline passed before it was sent";
-                self.settle(key, failed(ErrorCode::NeverRan, text));
+                self.give_up(key, ErrorCode::NeverRan, DEADLINE_PASSED);
                 continue;
             }
             if bytes > bytes_max as usize {
                 let text = format!("its {bytes} bytes are over the server's limit of {bytes_max}");
-                self.settle(key, failed(ErrorCode::TooBig, &text));
+                self.give_up(key, ErrorCode::TooBig, &text);
                 continue;
             }
             let number = self.saved.next_number;
@@ -297,6 +340,7 @@ impl ClientSession {
     }
 }
 
+const DEADLINE_PASSED: &str = "its deadline passed before it was sent";
 /// Outcomes that a client may leave unacknowledged (PROTOCOL.md, "Acknowledgements").
 const UNACKNOWLEDGED_COUNT_MAX: u64 = 64;
 

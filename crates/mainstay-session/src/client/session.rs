@@ -41,6 +41,8 @@ pub struct ClientSession {
     /// Those that the application no longer wants and the server must be told so.
     pub(super) cancelled: BTreeSet<RequestKey>,
     pub(super) deadlines: BTreeSet<(u64, RequestKey)>,
+    /// Those that will never be sent, of which the application is to be told.
+    pub(super) given_up: Vec<RequestKey>,
     pub(super) outbox_bytes: usize,
     /// Bytes of those with a number.
     pub(super) flight_bytes: usize,
@@ -133,6 +135,7 @@ impl ClientSession {
             unsent: VecDeque::new(),
             cancelled: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            given_up: Vec::new(),
             outbox_bytes: 0,
             flight_bytes: 0,
             limits: None,
@@ -146,6 +149,7 @@ impl ClientSession {
             ack_channels: BTreeSet::new(),
         };
         session.index_requests();
+        session.tell_given_up();
         session.answer_interrupted();
         session
     }

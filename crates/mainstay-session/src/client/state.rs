@@ -5,8 +5,8 @@ use std::fmt;
 
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
-    Delivery, Epoch, Offset, Outcome, Payload, PresenceMode, SessionId, Standing, Start, Subscribe,
-    Token,
+    Delivery, Epoch, Failure, Offset, Outcome, Payload, PresenceMode, SessionId, Standing, Start,
+    Subscribe, Token,
 };
 
 /// A request of the application, for as long as its state is kept: the number on the wire changes
@@ -58,6 +58,8 @@ pub struct SavedRequest {
     pub deadline_at_ms: Option<u64>,
     /// The number under which it may have been sent in the present session.
     pub number: Option<u64>,
+    /// Why it never will be. Then it has no number, and the application may have been told.
+    pub given_up: Option<Failure>,
 }
 
 /// What a request asks for.
@@ -129,6 +131,14 @@ pub enum StateChange {
         key: RequestKey,
         /// Its number.
         number: u64,
+    },
+    /// A request was not sent and never will be, in this life or a later one. It is kept until the
+    /// application was told.
+    GivenUp {
+        /// Its key.
+        key: RequestKey,
+        /// Why.
+        failure: Failure,
     },
     /// A request has its outcome.
     Settled {
@@ -213,7 +223,8 @@ impl SavedState {
         match change {
             StateChange::Requested { key, call, deadline_at_ms } => {
                 let call = call.clone();
-                let request = SavedRequest { call, deadline_at_ms: *deadline_at_ms, number: None };
+                let deadline_at_ms = *deadline_at_ms;
+                let request = SavedRequest { call, deadline_at_ms, number: None, given_up: None };
                 self.requests.insert(*key, request);
                 self.next_key = self.next_key.max(RequestKey(key.0.saturating_add(1)));
             }
@@ -222,6 +233,11 @@ impl SavedState {
                     request.number = Some(*number);
                 }
                 self.next_number = self.next_number.max(number.saturating_add(1));
+            }
+            StateChange::GivenUp { key, failure } => {
+                if let Some(request) = self.requests.get_mut(key) {
+                    request.given_up = Some(failure.clone());
+                }
             }
             StateChange::Settled { key } => {
                 self.requests.remove(key);
@@ -273,9 +289,10 @@ impl SavedState {
             accepted: self.accepted,
         }];
         for (&key, request) in &self.requests {
-            let SavedRequest { call, deadline_at_ms, number } = request.clone();
+            let SavedRequest { call, deadline_at_ms, number, given_up } = request.clone();
             changes.push(StateChange::Requested { key, call, deadline_at_ms });
             changes.extend(number.map(|number| StateChange::Numbered { key, number }));
+            changes.extend(given_up.map(|failure| StateChange::GivenUp { key, failure }));
         }
         for (channel, saved) in &self.channels {
             changes.push(StateChange::Subscribed(saved.to_subscribe(channel)));

@@ -21,6 +21,10 @@ pub(super) fn write(change: &StateChange, out: &mut Vec<u8>) {
             out.tagged(NUMBERED, key.0);
             out.number(*number);
         }
+        StateChange::GivenUp { key, failure } => {
+            out.tagged(GIVEN_UP, key.0);
+            out.failure(failure);
+        }
         StateChange::Settled { key } => out.tagged(SETTLED, key.0),
         StateChange::Welcomed { standing, identity, accepted } => {
             out.byte(WELCOMED);
@@ -82,6 +86,9 @@ pub(super) fn read(input: &mut &[u8]) -> Option<StateChange> {
         },
         NUMBERED => {
             StateChange::Numbered { key: RequestKey(input.number()?), number: input.number()? }
+        }
+        GIVEN_UP => {
+            StateChange::GivenUp { key: RequestKey(input.number()?), failure: input.failure()? }
         }
         SETTLED => StateChange::Settled { key: RequestKey(input.number()?) },
         WELCOMED => StateChange::Welcomed {
@@ -222,13 +229,17 @@ impl Writer<'_> {
                 self.number(epoch.0);
                 self.number(offset.0);
             }
-            Outcome::Failed(Failure { code, message }) => {
+            Outcome::Failed(failure) => {
                 self.byte(2);
-                self.text(code.word());
-                self.text(message);
+                self.failure(failure);
             }
             Outcome::Indeterminate => self.byte(3),
         }
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        self.text(failure.code.word());
+        self.text(&failure.message);
     }
 }
 
@@ -332,14 +343,15 @@ impl<'b> Reader<'_, 'b> {
                 epoch: Epoch(self.number()?),
                 offset: Offset(self.number()?),
             }),
-            2 => {
-                let code = ErrorCode::parse(self.text()?)?;
-                let message = self.text()?.to_owned();
-                Some(Outcome::Failed(Failure { code, message }))
-            }
+            2 => self.failure().map(Outcome::Failed),
             3 => Some(Outcome::Indeterminate),
             _ => None,
         }
+    }
+
+    fn failure(&mut self) -> Option<Failure> {
+        let code = ErrorCode::parse(self.text()?)?;
+        Some(Failure { code, message: self.text()?.to_owned() })
     }
 }
 
@@ -357,6 +369,7 @@ const CURSOR_MOVED: u8 = 10;
 const COMMAND_ACCEPTED: u8 = 11;
 const COMMAND_ANSWERED: u8 = 12;
 const ANSWERS_SAFE: u8 = 13;
+const GIVEN_UP: u8 = 14;
 
 #[cfg(test)]
 mod tests {
@@ -386,6 +399,7 @@ mod tests {
             StateChange::Requested { key, call: command, deadline_at_ms: Some(5) },
             StateChange::Requested { key, call: publish, deadline_at_ms: None },
             StateChange::Numbered { key, number: 7 },
+            StateChange::GivenUp { key, failure: failure.clone() },
             StateChange::Settled { key },
             StateChange::Forgotten,
             StateChange::Ended,

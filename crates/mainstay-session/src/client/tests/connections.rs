@@ -2,7 +2,7 @@
 
 use mainstay_wire::session::{ClientFrame, Goaway, Principal, ServerFrame, Standing, Start};
 
-use super::support::{Client, accepted, code_of, event, name, reply, subscribed, welcome};
+use super::support::{Client, accepted, code_of, event, name, outcome, reply, subscribed, welcome};
 use crate::client::{ClientConfig, ClientEvent, CloseReason, Ending, Output, StateChange};
 
 #[test]
@@ -133,13 +133,8 @@ fn a_session_that_was_taken_over_is_over() {
     client.closed_with(4200);
     let events = client.events();
     assert_eq!(events.last(), Some(&ClientEvent::Ended(Ending::Superseded)));
-    let outcomes: Vec<_> = events
-        .iter()
-        .filter_map(|event| match event {
-            ClientEvent::Outcome { key, outcome } => Some((*key, code_of(outcome))),
-            _ => None,
-        })
-        .collect();
+    let outcomes = events.into_iter().filter_map(outcome);
+    let outcomes: Vec<_> = outcomes.map(|(key, outcome)| (key, code_of(&outcome))).collect();
     assert_eq!(outcomes, [(sent, "indeterminate"), (waiting, "never_ran")]);
     client.session.handle_open(client.now_ms);
     client.drain();

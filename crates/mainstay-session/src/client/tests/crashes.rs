@@ -1,7 +1,7 @@
 //! Processes that die between any two things that they do, and lose of what they wrote whatever was
 //! not said to be safe.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mainstay_wire::session::{
     ClientFrame, Epoch, Event, Offset, Payload, Reply, Request, ServerFrame, SessionId, Standing,
@@ -11,12 +11,17 @@ use proptest::prelude::*;
 
 use super::support::{done, name, subscribe, subscribed, welcome};
 use crate::client::{
-    ClientConfig, ClientEvent, ClientSession, CommandKey, Output, SavedState, StateChange,
+    ClientConfig, ClientEvent, ClientSession, CommandKey, Output, RequestKey, SavedState,
+    StateChange,
 };
 
 #[derive(Clone, Debug)]
 enum Step {
     Request,
+    /// A request that is no longer wanted after the next [`Step::Wait`].
+    RequestWithin,
+    /// One of the last requests is no longer wanted.
+    Cancel(u64),
     /// So many outputs are carried out, then the process dies; of the changes that were not said
     /// to be safe, so many are on the disk.
     Die(usize, usize),
@@ -34,6 +39,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Request),
+        2 => Just(Step::RequestWithin),
+        2 => (0..4u64).prop_map(Step::Cancel),
         2 => (0..6usize, 0..4usize).prop_map(|(count, kept)| Step::Die(count, kept)),
         8 => (0..8usize).prop_map(Step::Work),
         8 => (0..8usize).prop_map(Step::Hear),
@@ -129,6 +136,8 @@ impl Model {
             ClientFrame::Reply(reply) => {
                 *self.replies.entry(reply.number).or_default() += 1;
             }
+            // It has run already.
+            ClientFrame::Cancel { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -172,6 +181,10 @@ struct World {
     kept: Vec<String>,
     /// Requests made since everything was last safe.
     fresh: Vec<String>,
+    /// What each request is called by the application.
+    ids: BTreeMap<RequestKey, String>,
+    /// Requests of which the application was told that they never ran and never will.
+    given_up: BTreeSet<String>,
     given: VecDeque<u64>,
     consumed: u64,
     /// Places consumed whose change is not said to be safe.
@@ -191,6 +204,8 @@ impl World {
             made_count: 0,
             kept: Vec::new(),
             fresh: Vec::new(),
+            ids: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             given: VecDeque::new(),
             consumed: 0,
             handled: BTreeMap::new(),
@@ -224,6 +239,9 @@ impl World {
                 Output::Event(ClientEvent::Command { key, request, .. }) => {
                     *self.handled.entry(request.number).or_default() += 1;
                     self.running.push((key, request.number));
+                }
+                Output::Event(ClientEvent::GivenUp { key, .. }) => {
+                    self.given_up.insert(self.ids[&key].clone());
                 }
                 Output::Event(_) => {}
                 Output::CloseConnection { reason } => panic!("{reason:?}"),
@@ -267,13 +285,23 @@ impl World {
         }
     }
 
+    fn request(&mut self, deadline_at_ms: Option<u64>) {
+        self.made_count += 1;
+        let id = self.made_count.to_string();
+        let made = self.session.request(self.now_ms, &id, Payload::NULL, deadline_at_ms);
+        if let Ok(key) = made {
+            self.ids.insert(key, id.clone());
+            self.fresh.push(id);
+        }
+    }
+
     fn take(&mut self, step: Step) {
         match step {
-            Step::Request => {
-                self.made_count += 1;
-                let id = self.made_count.to_string();
-                if self.session.request(self.now_ms, &id, Payload::NULL, None).is_ok() {
-                    self.fresh.push(id);
+            Step::Request => self.request(None),
+            Step::RequestWithin => self.request(Some(self.now_ms + 500)),
+            Step::Cancel(back) => {
+                if let Some((&RequestKey(last), _)) = self.ids.last_key_value() {
+                    self.session.cancel(self.now_ms, RequestKey(last.saturating_sub(back)));
                 }
             }
             Step::Die(count, kept_count) => {
@@ -325,7 +353,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     /// A server that keeps its promises and a client that dies at any time: what was said to be
-    /// safe runs exactly once, every event is consumed in order, no command of the server runs
+    /// safe runs exactly once, unless it is said never to run, and then it does not; every event is consumed in order, no command of the server runs
     /// twice, and no token is lost.
     #[test]
     fn a_process_that_dies_anywhere_keeps_its_word(
@@ -345,8 +373,12 @@ proptest! {
             world.work(usize::MAX);
         }
         for id in &world.kept {
-            prop_assert_eq!(world.server.runs.get(id), Some(&1), "request {}", id);
+            let count = u32::from(!world.given_up.contains(id));
+            let run_count = world.server.runs.get(id).copied().unwrap_or_default();
+            prop_assert_eq!(run_count, count, "request {}", id);
         }
+        let is_given_up = |id| world.given_up.contains(id);
+        prop_assert!(!world.server.runs.keys().any(is_given_up), "{:?}", world.given_up);
         prop_assert!(world.server.runs.values().all(|count| *count == 1), "at most once");
         prop_assert!(world.handled.values().all(|count| *count == 1), "{:?}", world.handled);
         prop_assert_eq!(world.consumed, world.server.head);

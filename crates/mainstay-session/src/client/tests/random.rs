@@ -263,7 +263,9 @@ impl Witness {
 
     fn hear(&mut self, event: ClientEvent) {
         match event {
-            ClientEvent::Outcome { key, .. } => *self.outcomes.entry(key).or_default() += 1,
+            ClientEvent::Outcome { key, .. } | ClientEvent::GivenUp { key, .. } => {
+                *self.outcomes.entry(key).or_default() += 1;
+            }
             ClientEvent::Event { epoch, event } => {
                 let channel = event.channel.to_string();
                 if let Some(&(last_epoch, last)) = self.places.get(&channel) {

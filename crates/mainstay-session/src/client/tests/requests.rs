@@ -210,6 +210,34 @@ fn what_is_not_sent_by_its_deadline_never_runs() {
 }
 
 #[test]
+fn what_never_runs_is_safe_before_it_is_said_and_said_again_by_the_next_life() {
+    let mut client = Client::new();
+    let keys = ["a", "b"].map(|command| client.request(command));
+    client.session.close(client.now_ms);
+    client.outputs.clear();
+    let mut saved = client.disk.clone();
+    client.drain();
+    let is_telling = |output: &Output| matches!(output, Output::Event(ClientEvent::GivenUp { .. }));
+    let first = client.outputs.iter().position(is_telling).expect("it is told");
+    // One write to the disk serves them all.
+    assert!(client.outputs[first..first + keys.len()].iter().all(is_telling));
+    assert!(client.outputs[first].needs_safety());
+    for output in &client.outputs[..first] {
+        if let Output::Persist(change) = output {
+            saved.apply(change);
+        }
+    }
+    // The process was killed when the application had been told and nothing more was safe.
+    let mut next = Client::with(ClientConfig::new([7; 32]), Some(saved));
+    let outcomes = next.outcomes();
+    let outcomes: Vec<_> = outcomes.iter().map(|(key, outcome)| (*key, code_of(outcome))).collect();
+    assert_eq!(outcomes, keys.map(|key| (key, "never_ran")));
+    next.connect(welcome(Standing::New));
+    assert_eq!(next.words(), [""; 0]);
+    assert!(next.disk.is_settled());
+}
+
+#[test]
 fn the_rest_of_the_deadline_goes_with_the_request() {
     let mut client = Client::new();
     let at_ms = client.now_ms + 500;

@@ -133,13 +133,7 @@ impl Client {
     }
 
     pub(super) fn outcomes(&mut self) -> Vec<(RequestKey, Outcome)> {
-        let events = self.events().into_iter();
-        events
-            .filter_map(|event| match event {
-                ClientEvent::Outcome { key, outcome } => Some((key, outcome)),
-                _ => None,
-            })
-            .collect()
+        self.events().into_iter().filter_map(outcome).collect()
     }
 
     /// What the application was given of channels, as words: `event 5.7`, `gap 5.8-9 then 5.9`.
@@ -226,6 +220,15 @@ pub(super) fn reply(number: u64) -> ServerFrame {
 
 pub(super) fn done(number: u64) -> Outcome {
     Outcome::Done(Payload::from_json_bytes(number.to_string()))
+}
+
+/// What became of a request, whoever decided it.
+pub(super) fn outcome(event: ClientEvent) -> Option<(RequestKey, Outcome)> {
+    match event {
+        ClientEvent::Outcome { key, outcome } => Some((key, outcome)),
+        ClientEvent::GivenUp { key, failure } => Some((key, Outcome::Failed(failure))),
+        _ => None,
+    }
 }
 
 pub(super) fn code_of(outcome: &Outcome) -> &'static str {
