@@ -53,6 +53,10 @@ bench-sessions:
     cargo build --release --package mainstay
     benches/sessions
 
+# Instructions of the hot paths against the accepted figures (benches/instructions); needs valgrind
+instructions:
+    benches/instructions/run
+
 # Every fuzz target for so many seconds (fuzz/README.md)
 fuzz seconds="60":
     #!/usr/bin/env bash

@@ -1,0 +1,1 @@
+//! A package needs a library; the benchmarks are in `benches/instructions.rs`.
