@@ -125,6 +125,7 @@ fn welcome(standing: Standing, accepted: u64) -> ServerFrame {
             request_count_max: 256,
             message_bytes_max: 65_536,
             subscription_count_max: 128,
+            request_bytes_max: None,
         },
     }))
 }

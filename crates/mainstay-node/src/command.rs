@@ -1,7 +1,9 @@
 //! Commands of the server to clients.
 
 use mainstay_session::server::Command;
-use mainstay_wire::session::{ErrorCode, Outcome, Payload, Reply, Request, ServerFrame, SessionId};
+use mainstay_wire::session::{
+    Encoding, ErrorCode, Outcome, Payload, Reply, Request, ServerFrame, SessionId,
+};
 
 use crate::request::failed;
 use crate::timer::Timer;
@@ -25,18 +27,24 @@ impl Node {
             let message = format!("{count_max} commands wait for this client already");
             return self.answer(ticket, Err(CallError { code: ErrorCode::Busy, message }));
         }
+        let number = entry.session.next_command();
+        let request = Request { number, command, payload, deadline_ms: Some(deadline_ms) };
+        let bytes = Encoding::longest(|encoding| encoding.request_bytes(&request));
+        let bytes_max = self.config.message_bytes_max as usize;
+        if bytes > bytes_max {
+            let message =
+                format!("it makes a message of {bytes} bytes, over the limit of {bytes_max}");
+            return self.answer(ticket, Err(CallError { code: ErrorCode::TooBig, message }));
+        }
         let deadline_at_ms = now_ms.saturating_add(deadline_ms);
         let is_sent = entry.link.is_some();
-        let frame = (command.clone(), payload.clone());
+        let (command, payload) = (request.command.clone(), request.payload.clone());
         let caller = ticket.0;
-        let number =
-            entry.session.command(Command { command, payload, deadline_at_ms, caller, is_sent });
+        entry.session.command(Command { command, payload, deadline_at_ms, caller, is_sent });
         self.timers.arm(deadline_at_ms, Timer::Command { session: to, number });
         // The number is stored, so that a restart does not use it again.
         self.put_session(to);
-        let (command, payload) = frame;
-        let deadline_ms = Some(deadline_ms);
-        self.say(to, ServerFrame::Request(Request { number, command, payload, deadline_ms }));
+        self.say(to, ServerFrame::Request(request));
     }
 
     /// A client's reply to a command. One that nobody waits for any more is only acknowledged.

@@ -20,7 +20,7 @@ pub struct NodeConfig {
     /// Requests of one session without an outcome, and outcomes kept for it. Default 256. Past it:
     /// `session_violation`.
     pub request_count_max: u32,
-    /// Bytes of requests that wait behind a running handler. Default 1 MiB. Past it:
+    /// Bytes of requests that wait behind a running handler, told to clients. Default 1 MiB. Past it:
     /// `session_violation`.
     pub request_bytes_max: usize,
     /// Time for a handler without a shorter deadline of its own. Default 30 s. Past it:
@@ -30,7 +30,9 @@ pub struct NodeConfig {
     pub command_count_max: usize,
     /// Channels that one session may listen to. Default 128. Past it: `too_many_subscriptions`.
     pub subscription_count_max: u32,
-    /// Bytes of one message, told to clients. Default 64 KiB.
+    /// Bytes of one message, told to clients. Default 64 KiB. Replies and commands to clients are not
+    /// longer either, whichever encoding they are told in: past it a handler's outcome becomes
+    /// `too_big`, and a call gets that.
     pub message_bytes_max: u32,
     /// Channels in all, inboxes apart. Default 100,000. Past it: `too_many_channels`.
     pub channel_count_max: usize,

@@ -157,6 +157,9 @@ impl Node {
                 request_count_max: self.config.request_count_max,
                 message_bytes_max: self.config.message_bytes_max,
                 subscription_count_max: self.config.subscription_count_max,
+                request_bytes_max: Some(
+                    u32::try_from(self.config.request_bytes_max).unwrap_or(u32::MAX),
+                ),
             },
         };
         self.say(id, ServerFrame::Welcome(Box::new(welcome)));

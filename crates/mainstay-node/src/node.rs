@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_hub::Members;
 use mainstay_log::{Key, Log, LogError, Write};
+use mainstay_session::bounded_reply;
 use mainstay_session::server::{Record, Session, encode_outcome};
 use mainstay_wire::session::{
-    Delivery, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Principal, Problem,
-    ServerFrame, SessionId,
+    Delivery, Encoding, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Principal,
+    Problem, Reply, ServerFrame, SessionId,
 };
 use mainstay_wire::{ChannelName, EndReason};
 use rand_chacha::ChaCha12Rng;
@@ -445,11 +446,14 @@ impl Node {
 
     /// Has an outcome stored with this commit and told behind it.
     pub(crate) fn put_outcome(&mut self, session: SessionId, number: u64, outcome: Outcome) {
-        let reply = encode_outcome(&outcome);
+        let bytes_max = self.config.message_bytes_max as usize;
+        let told = bounded_reply(Reply { number, outcome }, bytes_max, |reply| {
+            Encoding::longest(|encoding| encoding.reply_bytes(reply))
+        });
+        let reply = encode_outcome(&told.outcome);
         self.staged.writes.push(Write::PutReply { session, number, reply });
-        self.staged.outcomes.insert((session, number), outcome.clone());
-        let reply = mainstay_wire::session::Reply { number, outcome };
-        self.say(session, ServerFrame::Reply(reply));
+        self.staged.outcomes.insert((session, number), told.outcome.clone());
+        self.say(session, ServerFrame::Reply(told));
     }
 
     /// Closes a session's connection and forgets it. What it says later is not heard.

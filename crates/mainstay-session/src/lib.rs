@@ -8,3 +8,6 @@
 
 pub mod client;
 pub mod server;
+
+mod bound;
+pub use bound::bounded_reply;

@@ -39,6 +39,32 @@ proptest! {
     }
 
     #[test]
+    fn the_length_of_a_message_is_known_before_it_is_written(
+        reply in reply(), request in request(), publish in publish()
+    ) {
+        for &encoding in Encoding::ALL {
+            let from_client = |frame: ClientFrame| {
+                let mut out = Vec::new();
+                encoding.encode_client(&frame, &mut out);
+                out.len()
+            };
+            let from_server = |frame: ServerFrame| {
+                let mut out = Vec::new();
+                encoding.encode_server(&frame, &mut out);
+                out.len()
+            };
+            let bytes = encoding.reply_bytes(&reply);
+            prop_assert_eq!(bytes, from_client(ClientFrame::Reply(reply.clone())));
+            prop_assert_eq!(bytes, from_server(ServerFrame::Reply(reply.clone())));
+            let bytes = encoding.request_bytes(&request);
+            prop_assert_eq!(bytes, from_client(ClientFrame::Request(request.clone())));
+            prop_assert_eq!(bytes, from_server(ServerFrame::Request(request.clone())));
+            let bytes = encoding.publish_bytes(&publish);
+            prop_assert_eq!(bytes, from_client(ClientFrame::Publish(publish.clone())));
+        }
+    }
+
+    #[test]
     fn what_is_read_can_be_written_and_read_again(bytes in vec(any::<u8>(), 0..60)) {
         for encoding in Encoding::ALL {
             if let Ok(frame) = encoding.decode_client(&bytes) {
@@ -61,9 +87,7 @@ fn client_frame() -> BoxedStrategy<ClientFrame> {
             let hello = Hello { client, resume, unanswered_from, accepted, cursors };
             ClientFrame::Hello(Box::new(hello))
         });
-    let publish = (number(), channel(), payload()).prop_map(|(number, channel, payload)| {
-        ClientFrame::Publish(Publish { number, channel, payload })
-    });
+    let publish = publish().prop_map(ClientFrame::Publish);
     let subscribe = (channel(), start(), delivery(), presence_mode()).prop_map(
         |(channel, start, delivery, presence)| {
             ClientFrame::Subscribe(Subscribe { channel, start, delivery, presence })
@@ -138,8 +162,9 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
     ];
     let identity = (session(), token(), option::of(principal()), any::<String>());
     let numbers = (number(), number(), number(), number());
-    (standing, identity, numbers, any::<[u32; 3]>()).prop_map(
-        |(standing, (session, token, principal, server), numbers, limits)| {
+    let limits = (any::<[u32; 3]>(), option::of(any::<u32>()));
+    (standing, identity, numbers, limits).prop_map(
+        |(standing, (session, token, principal, server), numbers, (limits, request_bytes_max))| {
             let (generation, accepted, ping_interval_ms, session_expiry_ms) = numbers;
             ServerFrame::Welcome(Box::new(Welcome {
                 standing,
@@ -155,6 +180,7 @@ fn welcome() -> impl Strategy<Value = ServerFrame> {
                     request_count_max: limits[0],
                     message_bytes_max: limits[1],
                     subscription_count_max: limits[2],
+                    request_bytes_max,
                 },
             }))
         },
@@ -165,6 +191,14 @@ fn request() -> impl Strategy<Value = Request> {
     (number(), any::<String>(), payload(), option::of(number())).prop_map(
         |(number, command, payload, deadline_ms)| Request { number, command, payload, deadline_ms },
     )
+}
+
+fn publish() -> impl Strategy<Value = Publish> {
+    (number(), channel(), payload()).prop_map(|(number, channel, payload)| Publish {
+        number,
+        channel,
+        payload,
+    })
 }
 
 fn reply() -> impl Strategy<Value = Reply> {

@@ -168,8 +168,9 @@ fn raise_open_files(settings: &Settings) {
     }
 }
 
-/// What stands around the payload in a line of a handler program.
-const LINE_BYTES_RESERVE: usize = 1024;
+/// Bytes of a handler program's line beyond what a message may have. An answer that is too big fails its
+/// own request; only one that is far too big costs the program, and everybody whose request it has.
+const LINE_BYTES_RESERVE: usize = 1024 * 1024;
 /// Listeners, pollers, logs, static files being sent, connections being refused.
 const OPEN_FILES_RESERVE: u64 = 256;
 /// Event streams at one time, beside the connections they are counted among.

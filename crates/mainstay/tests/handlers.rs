@@ -212,6 +212,30 @@ fn what_a_program_does_not_read_does_not_pile_up() {
 }
 
 #[test]
+fn an_answer_that_no_message_holds_costs_its_own_request() {
+    let (folder, handler) = python(
+        "import sys, json\n\
+         for line in sys.stdin:\n    request = json.loads(line)\n    \
+         result = 'x' * int(request['payload']) if request['command'] == 'big' else 'fine'\n    \
+         print(json.dumps({'id': request['id'], 'result': result}), flush=True)\n",
+    );
+    let data = folder.path().join("data").display().to_string();
+    let server = Server::start_with(&handler, &["--data-dir", &data]);
+    let (code, out) = server.request(&["big", "65000"]);
+    assert_eq!((code, out.contains("xxxx")), (Some(0), true), "it fits");
+    for count in ["65536", "300000"] {
+        let (code, out) = server.request(&["big", count]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(out.contains("too_big") && out.contains("65536"), "{out}");
+    }
+    let (code, out) = server.request(&["hello"]);
+    assert_eq!((code, out.contains("fine")), (Some(0), true), "{out}");
+    let pids = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.child.id()));
+    assert_eq!(pids.expect("children").split_whitespace().count(), 1);
+    server.stop();
+}
+
+#[test]
 fn a_long_line_on_stderr_is_logged_in_parts_and_harms_nothing() {
     let (_folder, handler) = python(
         "import sys, json\n\

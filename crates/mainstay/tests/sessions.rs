@@ -61,6 +61,7 @@ impl Talk {
                 request_count_max: 256,
                 message_bytes_max: 65_536,
                 subscription_count_max: 128,
+                request_bytes_max: None,
             },
         })));
         (talk, *hello)

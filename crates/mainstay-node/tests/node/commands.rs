@@ -169,3 +169,27 @@ fn quick_replies_leave_no_timers_behind() {
     }
     assert!(world.node.audit() < 10, "{} timers", world.node.audit());
 }
+
+#[test]
+fn a_command_that_no_message_holds_is_refused_and_never_sent() {
+    let mut world = World::with(|config| config.message_bytes_max = 1_000);
+    let welcome = world.connect(1, hello());
+    let call = |bytes: usize, kind: fn(Vec<u8>) -> Payload| Call::Command {
+        to: welcome.session,
+        command: "show".to_owned(),
+        payload: kind(vec![b'1'; bytes]),
+        deadline_ms: 1_000,
+    };
+    // As bytes it is longer in JSON.
+    for (bytes, kind) in
+        [(1_000, Payload::from_json_bytes as fn(Vec<u8>) -> Payload), (800, Payload::binary)]
+    {
+        let refused = world.ask(call(bytes, kind)).expect_err("too big");
+        assert_eq!(refused.code, ErrorCode::TooBig);
+        assert!(refused.message.contains("1000"), "{refused}");
+    }
+    assert_eq!(heard(&mut world, 1), []);
+    world.call(call(800, Payload::from_json_bytes));
+    world.commit();
+    assert_eq!(heard(&mut world, 1), [("request", 1)], "no number is lost");
+}

@@ -1,6 +1,8 @@
 use mainstay_node::{Call, ConnectionKey, Input};
 use mainstay_wire::EndReason;
-use mainstay_wire::session::{ClientFrame, ErrorCode, Failure, Hello, Offset, Outcome, Welcome};
+use mainstay_wire::session::{
+    ClientFrame, Encoding, ErrorCode, Failure, Hello, Offset, Outcome, Payload, Reply, Welcome,
+};
 
 use crate::world::{World, code, done, hello, resume};
 
@@ -287,4 +289,63 @@ fn a_publish_to_an_inbox_is_not_permitted() {
     world.commit();
     assert_eq!(code(&world.replies(1)[0].1), Some(ErrorCode::NotPermitted));
     assert!(world.ask(Call::Session { session: welcome.session }).is_ok());
+}
+
+fn longest_reply(number: u64, outcome: &Outcome) -> usize {
+    let reply = Reply { number, outcome: outcome.clone() };
+    Encoding::longest(|encoding| encoding.reply_bytes(&reply))
+}
+
+#[test]
+fn what_no_message_holds_is_stored_as_too_big_and_told_so_at_each_resume() {
+    let mut world = World::with(|config| config.message_bytes_max = 1_000);
+    let welcome = world.connect(1, hello());
+    let refusal = |bytes| {
+        let failure = Failure { code: ErrorCode::HandlerFailed, message: "\"".repeat(bytes) };
+        Outcome::Failed(failure)
+    };
+    // Of each kind the longest that fits, and one that is a byte or the least possible over it.
+    let kinds: [&dyn Fn(usize) -> Outcome; 3] = [
+        &|bytes| done(&"x".repeat(bytes)),
+        &|bytes| Outcome::Done(Payload::binary(vec![7; bytes])),
+        &refusal,
+    ];
+    let mut expected = Vec::new();
+    for kind in kinds {
+        let fits = |bytes: &usize| longest_reply(1, &kind(*bytes)) <= 1_000;
+        let most = (1..1_000).rev().find(fits).expect("something fits");
+        for (bytes, is_kept) in [(most, true), (most + 1, false), (most + 5_000, false)] {
+            let number = expected.len() as u64 + 1;
+            world.request(1, number);
+            world.commit();
+            let outcome = kind(bytes);
+            let sizes = [longest_reply(number, &outcome).to_string(), "1000".to_owned()];
+            world.handle(Input::Ran { session: welcome.session, number, outcome: outcome.clone() });
+            world.commit();
+            expected.push((is_kept.then_some(outcome), sizes));
+        }
+    }
+    let check = |world: &World, key| {
+        let replies = world.replies(key);
+        assert_eq!(replies.len(), expected.len());
+        for ((number, outcome), (kept, sizes)) in replies.iter().zip(&expected) {
+            assert!(longest_reply(*number, outcome) <= 1_000, "{outcome:?}");
+            match (outcome, kept) {
+                (outcome, Some(kept)) => assert_eq!(outcome, kept),
+                (Outcome::Failed(failure), None) => {
+                    assert_eq!(failure.code, ErrorCode::TooBig);
+                    let message = &failure.message;
+                    assert!(sizes.iter().all(|size| message.contains(size)), "{sizes:?} {message}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    check(&world, 1);
+    world.connect(2, resume(&welcome));
+    check(&world, 2);
+    let second = world.welcome(2).expect("a welcome");
+    world.restart();
+    world.connect(3, resume(&second));
+    check(&world, 3);
 }

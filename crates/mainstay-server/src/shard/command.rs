@@ -206,6 +206,13 @@ impl Shard {
         let mut json = mem::take(&mut self.json);
         json.clear();
         reply.write(&mut json);
+        let bytes_max = self.shared.config.limits.message_bytes_max;
+        if json.len() > bytes_max
+            && let Some(too_big) = too_big(&reply, bytes_max)
+        {
+            json.clear();
+            too_big.write(&mut json);
+        }
         self.send(open, opcode, &json);
         self.json = json;
     }
@@ -308,6 +315,20 @@ impl Shard {
             }
         }
     }
+}
+
+/// What is said in place of a reply that is over the limit without the command that it repeats: that
+/// is the client's own, who knows how long it is.
+fn too_big<'a>(reply: &CommandMessage<'a>, bytes_max: usize) -> Option<CommandMessage<'a>> {
+    let mut json = Vec::new();
+    CommandMessage { command: "".into(), ..reply.clone() }.write(&mut json);
+    let bytes = json.len();
+    let text = format!("the reply makes a message of {bytes} bytes, over the limit of {bytes_max}");
+    (bytes > bytes_max).then(|| CommandMessage {
+        some_other_thing: text.into(),
+        success: false,
+        ..reply.clone()
+    })
 }
 
 /// What a first look at a handler found.

@@ -172,3 +172,39 @@ fn the_echo_dialect_returns_everything_as_it_came() {
         assert_eq!(client.socket.read().expect("an echo"), message);
     }
 }
+
+#[test]
+fn a_reply_that_no_message_holds_is_a_failure_that_says_how_long_it_was() {
+    let router = Router::new().handler("repeat", |request: Request| async move {
+        let count: usize = request.payload.parse()?;
+        Ok("x".repeat(count))
+    });
+    let router = router.handler("refuse", |request: Request| async move {
+        let count: usize = request.payload.parse()?;
+        Err(CommandError::new("x".repeat(count)))
+    });
+    let server = TestServer::with(router, |config| config.limits.message_bytes_max = 1000);
+    let mut client = server.client();
+    let mut ask = |command: &str, payload: &str| {
+        let request = json!({ "requestID": 7, "command": command, "someOtherThing": payload });
+        client.send(request.to_string());
+        client.receive()
+    };
+    // What stands around a result: names, number, braces. The command is the client's own.
+    let around = json!({ "requestID": 7, "command": "", "someOtherThing": "", "success": true });
+    let most = 1000 - around.to_string().len();
+    let reply = ask("repeat", &most.to_string());
+    assert_eq!(reply["someOtherThing"].as_str().map(str::len), Some(most));
+    for (command, count, bytes) in [("repeat", most + 1, 1001), ("refuse", most, 1001)] {
+        let reply = ask(command, &count.to_string());
+        assert_eq!((&reply["requestID"], &reply["success"]), (&json!(7), &json!(false)));
+        let text = reply["someOtherThing"].as_str().expect("a text");
+        assert!(text.contains(&bytes.to_string()) && text.contains("1000"), "{text}");
+    }
+    let long = "c".repeat(700);
+    assert_eq!(ask(&long, ""), {
+        let mut reply = processed(7, &long);
+        reply["requestID"] = json!(7);
+        reply
+    });
+}

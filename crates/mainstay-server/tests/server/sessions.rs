@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstay_server::session::{Outcome, Payload};
+use mainstay_server::session::{ErrorCode, Outcome, Payload};
 use mainstay_server::{ChannelName, EndReason, Request, Router};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
@@ -527,4 +527,34 @@ fn a_goodbye_ends_the_session() {
     assert_eq!(peer.close_code(), Some(1000));
     let mut back = Peer::open(&server);
     assert_eq!(back.hello(Some(&ticket), 1, json!([]))["standing"], "unknown");
+}
+
+#[test]
+fn a_result_that_is_too_big_costs_its_request_and_not_the_session() {
+    let router = Router::new().payload_handler("big", |_| async {
+        // As bytes it would do; in JSON they are a third more.
+        Ok(Payload::binary(vec![0; 60_000]))
+    });
+    let server = TestServer::with(router, |_| {});
+    let (mut peer, ticket) = Peer::begin(&server);
+    peer.request(1, "big");
+    let check = |reply: Value| {
+        assert_eq!((&reply["number"], &reply["error"]), (&json!(1), &json!("too_big")), "{reply}");
+        let message = reply["message"].as_str().expect("a text");
+        assert!(message.contains("80") && message.contains("65536"), "{message}");
+    };
+    check(peer.expect("reply"));
+    drop(peer);
+    let mut peer = Peer::open(&server);
+    let welcome = peer.hello(Some(&ticket), 1, json!([]));
+    assert_eq!(welcome["limits"]["request_bytes_max"], 1_048_576);
+    check(peer.expect("reply"));
+    // Neither does a command to the client that it could not take.
+    let hub = server.server.hub().clone();
+    let session = ticket.session.parse().expect("an id");
+    let payload = Payload::text(&"x".repeat(70_000));
+    let refused = server.runtime.block_on(hub.command(session, "zoom", payload, PATIENCE));
+    assert_eq!(refused.expect_err("too big").code, ErrorCode::TooBig);
+    peer.request(2, "Pause downloader");
+    assert_eq!(peer.expect("reply")["status"], "done");
 }

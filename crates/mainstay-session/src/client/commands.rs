@@ -2,10 +2,11 @@
 
 use mainstay_wire::session::{ClientFrame, ErrorCode, Outcome, Reply, Request};
 
-use super::requests::{ESCAPE_BYTES, FRAME_BYTES, failed};
+use super::requests::failed;
 use super::session::NUMBER_MAX;
 use super::state::StateChange;
 use super::{ClientEvent, ClientSession, CommandKey};
+use crate::bounded_reply;
 
 impl ClientSession {
     /// Answers a command of the server. Only the first answer counts, and none does when the
@@ -15,10 +16,10 @@ impl ClientSession {
         let found = self.running.iter().find(|(_, running)| **running == key);
         let Some(number) = found.map(|(number, _)| *number) else { return };
         self.running.remove(&number);
-        let outcome = self.bounded(outcome);
-        self.change(StateChange::CommandAnswered { number, outcome: outcome.clone() });
+        let reply = self.bounded(Reply { number, outcome });
+        self.change(StateChange::CommandAnswered { number, outcome: reply.outcome.clone() });
         if self.is_open() {
-            self.transmit(ClientFrame::Reply(Reply { number, outcome }));
+            self.transmit(ClientFrame::Reply(reply));
         }
     }
 
@@ -31,18 +32,10 @@ impl ClientSession {
         }
     }
 
-    /// A reply that the server would not take would end one connection after the other.
-    fn bounded(&self, outcome: Outcome) -> Outcome {
-        let bytes_max = self.limits.map_or(usize::MAX, |limits| limits.message_bytes_max as usize);
-        let bytes = match &outcome {
-            Outcome::Done(payload) => self.payload_bytes(payload),
-            Outcome::Failed(failure) => failure.message.len() * ESCAPE_BYTES,
-            Outcome::Published { .. } | Outcome::Indeterminate => 0,
-        };
-        match bytes + FRAME_BYTES > bytes_max {
-            true => failed(ErrorCode::TooBig, "the reply is over the limit of bytes"),
-            false => outcome,
-        }
+    fn bounded(&self, reply: Reply) -> Reply {
+        let Some(limits) = self.limits else { return reply };
+        let encoding = self.config.encoding;
+        bounded_reply(reply, limits.message_bytes_max as usize, |reply| encoding.reply_bytes(reply))
     }
 
     /// The session that the commands came from is over.
@@ -55,9 +48,14 @@ impl ClientSession {
     /// Sends the replies that are not known to be safe.
     pub(super) fn send_answers(&mut self) {
         for (number, answer) in self.saved.answers.clone() {
-            if let Some(outcome) = answer {
-                self.transmit(ClientFrame::Reply(Reply { number, outcome }));
+            let Some(outcome) = answer else { continue };
+            // It was kept for a server that took more, perhaps, or in the other encoding.
+            let reply = self.bounded(Reply { number, outcome: outcome.clone() });
+            if reply.outcome != outcome {
+                let outcome = reply.outcome.clone();
+                self.change(StateChange::CommandAnswered { number, outcome });
             }
+            self.transmit(ClientFrame::Reply(reply));
         }
     }
 

@@ -19,8 +19,8 @@ pub struct ClientConfig {
     /// Bytes of the same. Default 16 MiB.
     pub outbox_bytes_max: usize,
     /// Bytes of requests that may be with the server without an outcome; one alone may have more.
-    /// Default 512 KiB: a server lets 1 MiB wait unless it is told otherwise, and takes more for a
-    /// violation.
+    /// Default 512 KiB. The server's own bound holds too, if it tells one; it lets 1 MiB wait unless it
+    /// is told otherwise, and takes more for a violation.
     pub flight_bytes_max: usize,
     /// Channels whose place is known, inboxes included. Default 256; the server has a limit of its own.
     pub subscription_count_max: usize,

@@ -4,8 +4,7 @@ use std::mem;
 
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
-    ClientFrame, Encoding, ErrorCode, Failure, Outcome, Payload, PayloadKind, Publish, Reply,
-    Request,
+    ClientFrame, ErrorCode, Failure, Outcome, Payload, Publish, Reply, Request,
 };
 
 use super::session::NUMBER_MAX;
@@ -261,8 +260,10 @@ impl ClientSession {
 
     /// Gives numbers to those that wait, in order, while the server's window has room.
     fn number_waiting(&mut self) {
-        let limits = self.limits.map(|limits| (limits.request_count_max, limits.message_bytes_max));
-        let Some((count_max, bytes_max)) = limits else { return };
+        let Some(limits) = self.limits else { return };
+        let (count_max, bytes_max) = (limits.request_count_max, limits.message_bytes_max);
+        let told_max = limits.request_bytes_max.map_or(usize::MAX, |bytes_max| bytes_max as usize);
+        let flight_bytes_max = self.config.flight_bytes_max.min(told_max);
         let mut batch_count = 0;
         while self.numbered.len() < count_max as usize && batch_count < BATCH_COUNT_MAX {
             let Some(key) = self.waiting.first().copied() else { return };
@@ -279,8 +280,7 @@ impl ClientSession {
                 continue;
             }
             let number = self.saved.next_number;
-            let is_too_much =
-                flight_bytes > self.config.flight_bytes_max && !self.numbered.is_empty();
+            let is_too_much = flight_bytes > flight_bytes_max && !self.numbered.is_empty();
             if number >= NUMBER_MAX || is_too_much || !self.has_number_room(count_max) {
                 return;
             }
@@ -322,20 +322,17 @@ impl ClientSession {
         })
     }
 
-    /// The bytes that a request takes as a message, or a little more.
+    /// The bytes that a request takes as a message, whatever its number and what is left of its time.
     fn frame_bytes(&self, call: &Call) -> usize {
-        let (Call::Command { payload, .. } | Call::Publish { payload, .. }) = call;
-        let name_bytes = match call {
-            Call::Command { command, .. } => command.len() * ESCAPE_BYTES,
-            Call::Publish { channel, .. } => channel.as_str().len(),
-        };
-        self.payload_bytes(payload) + name_bytes + FRAME_BYTES
-    }
-
-    pub(super) fn payload_bytes(&self, payload: &Payload) -> usize {
-        match (self.config.encoding, payload.kind) {
-            (Encoding::Json, PayloadKind::Binary) => payload.bytes.len().div_ceil(3) * 4,
-            _ => payload.bytes.len(),
+        let (encoding, number) = (self.config.encoding, NUMBER_MAX - 1);
+        match call.clone() {
+            Call::Command { command, payload } => {
+                let deadline_ms = Some(NUMBER_MAX - 1);
+                encoding.request_bytes(&Request { number, command, payload, deadline_ms })
+            }
+            Call::Publish { channel, payload } => {
+                encoding.publish_bytes(&Publish { number, channel, payload })
+            }
         }
     }
 }
@@ -350,7 +347,3 @@ pub(super) fn failed(code: ErrorCode, message: &str) -> Outcome {
 
 /// Requests numbered at once, so that one write to a disk serves them all.
 const BATCH_COUNT_MAX: usize = 64;
-/// What stands around the payload and name of a request or a reply, at most.
-pub(super) const FRAME_BYTES: usize = 128;
-/// A byte of a text may become an escape of six in JSON.
-pub(super) const ESCAPE_BYTES: usize = 6;

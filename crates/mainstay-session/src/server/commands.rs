@@ -20,6 +20,11 @@ pub struct Command {
 }
 
 impl Session {
+    /// The number of the next command.
+    pub fn next_command(&self) -> u64 {
+        self.record.command_count + 1
+    }
+
     /// Numbers a command and keeps it until its reply. The record, which counts it, is to be stored.
     pub fn command(&mut self, command: Command) -> u64 {
         self.record.command_count += 1;

@@ -190,6 +190,9 @@ pub struct SessionLimits {
     pub message_bytes_max: u32,
     /// Channels that one session may listen to.
     pub subscription_count_max: u32,
+    /// Bytes of requests, their commands or channels and payloads, that wait behind a running
+    /// handler; `None` from a server that does not say.
+    pub request_bytes_max: Option<u32>,
 }
 
 /// A command, in either direction.

@@ -308,6 +308,7 @@ struct LimitsFields {
     request_count_max: Number,
     message_bytes_max: Number,
     subscription_count_max: Number,
+    request_bytes_max: Option<Number>,
 }
 
 impl HelloFields<'_> {
@@ -439,6 +440,7 @@ impl WelcomeFields<'_> {
                 request_count_max: limits.request_count_max.count(),
                 message_bytes_max: limits.message_bytes_max.count(),
                 subscription_count_max: limits.subscription_count_max.count(),
+                request_bytes_max: limits.request_bytes_max.map(Number::count),
             },
         })))
     }

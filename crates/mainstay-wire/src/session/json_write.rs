@@ -162,12 +162,17 @@ fn write_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     object.text("server", &welcome.server);
     object.number("ping_interval_ms", welcome.ping_interval_ms);
     object.number("session_expiry_ms", welcome.session_expiry_ms);
-    let SessionLimits { request_count_max, message_bytes_max, subscription_count_max } =
-        welcome.limits;
+    let SessionLimits {
+        request_count_max,
+        message_bytes_max,
+        subscription_count_max,
+        request_bytes_max,
+    } = welcome.limits;
     object.object("limits", |limits| {
         limits.number("request_count_max", request_count_max);
         limits.number("message_bytes_max", message_bytes_max);
         limits.number("subscription_count_max", subscription_count_max);
+        limits.optional_number("request_bytes_max", request_bytes_max.map(u64::from));
     });
     object.close();
 }

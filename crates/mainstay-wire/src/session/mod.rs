@@ -27,6 +27,8 @@ pub use code::{ErrorCode, GapReason};
 mod encoding;
 pub use encoding::{Encoding, Malformed, MalformedKind};
 
+mod size;
+
 mod json_read;
 mod json_write;
 mod protobuf;

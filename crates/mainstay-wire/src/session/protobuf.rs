@@ -69,6 +69,15 @@ pub(super) fn decode_server(message: &[u8]) -> Result<ServerFrame, Malformed> {
 }
 
 pub(super) fn encode_client(frame: &ClientFrame, out: &mut Vec<u8>) {
+    write(&client_message(frame), out);
+}
+
+/// What [`encode_client`] writes takes so many bytes. Payloads are not copied.
+pub(super) fn client_frame_bytes(frame: &ClientFrame) -> usize {
+    client_message(frame).encoded_len()
+}
+
+fn client_message(frame: &ClientFrame) -> schema::ClientFrame {
     use client_frame::Frame;
     let frame = match frame {
         ClientFrame::Hello(hello) => Frame::Hello(write_hello(hello)),
@@ -89,7 +98,7 @@ pub(super) fn encode_client(frame: &ClientFrame, out: &mut Vec<u8>) {
         ClientFrame::Pong => Frame::Pong(()),
         ClientFrame::Bye => Frame::Bye(()),
     };
-    write(&schema::ClientFrame { frame: Some(frame) }, out);
+    schema::ClientFrame { frame: Some(frame) }
 }
 
 pub(super) fn encode_server(frame: &ServerFrame, out: &mut Vec<u8>) {
@@ -398,6 +407,7 @@ fn write_welcome(welcome: &Welcome) -> schema::Welcome {
             request_count_max: welcome.limits.request_count_max,
             message_bytes_max: welcome.limits.message_bytes_max,
             subscription_count_max: welcome.limits.subscription_count_max,
+            request_bytes_max: welcome.limits.request_bytes_max,
         }),
     }
 }
@@ -427,6 +437,7 @@ fn read_welcome(welcome: schema::Welcome) -> Result<Welcome, Malformed> {
             request_count_max: limits.request_count_max,
             message_bytes_max: limits.message_bytes_max,
             subscription_count_max: limits.subscription_count_max,
+            request_bytes_max: limits.request_bytes_max,
         },
     })
 }

@@ -295,6 +295,8 @@ pub(super) struct Limits {
     pub(super) message_bytes_max: u32,
     #[prost(uint32, tag = "3")]
     pub(super) subscription_count_max: u32,
+    #[prost(uint32, optional, tag = "4")]
+    pub(super) request_bytes_max: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

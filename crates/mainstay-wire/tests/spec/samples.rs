@@ -263,6 +263,7 @@ pub(crate) fn welcome(standing: Standing) -> Welcome {
             request_count_max: 256,
             message_bytes_max: 65_536,
             subscription_count_max: 128,
+            request_bytes_max: Some(1_048_576),
         },
     }
 }

@@ -1,6 +1,8 @@
 //! Requests and their outcomes, over connections and sessions.
 
-use mainstay_wire::session::{ClientFrame, Payload, Request, ServerFrame, Standing};
+use mainstay_wire::session::{
+    ClientFrame, Encoding, Outcome, Payload, Reply, Request, ServerFrame, Standing,
+};
 
 use super::support::{Client, accepted, code_of, done, name, reply, welcome};
 use crate::client::{ClientConfig, ClientEvent, ClientSession, CloseReason, Output, Refused};
@@ -471,4 +473,72 @@ fn a_reply_over_the_servers_limit_is_not_sent() {
     let frames = client.frames();
     let [ClientFrame::Reply(reply)] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!(code_of(&reply.outcome), "too_big");
+}
+
+#[test]
+fn a_reply_that_was_kept_for_a_server_that_took_more_is_not_sent_to_one_that_takes_less() {
+    let mut client = Client::open();
+    client.hears(command(1));
+    let key = running(&mut client)[0];
+    client.session.answer(1, key, Outcome::Done(Payload::binary(vec![0; 30_000])));
+    client.lose();
+    let mut narrow = welcome(Standing::Resumed);
+    narrow.limits.message_bytes_max = 40_000;
+    client.frames();
+    client.connect(narrow);
+    let frames = client.frames();
+    let [ClientFrame::Reply(reply)] = &frames[..] else { panic!("{frames:?}") };
+    let Outcome::Failed(failure) = &reply.outcome else { panic!("{reply:?}") };
+    assert_eq!(failure.code.word(), "too_big");
+    assert!(failure.message.contains("40000") && failure.message.contains("400"), "{failure:?}");
+    assert_eq!(client.disk.answers[&1].as_ref(), Some(&reply.outcome), "and it stays so");
+}
+
+#[test]
+fn what_fits_a_message_to_the_byte_is_sent_and_nothing_more() {
+    for encoding in Encoding::ALL {
+        let config = ClientConfig { encoding: *encoding, ..ClientConfig::new([7; 32]) };
+        let bytes_of = |bytes| {
+            let outcome = Outcome::Done(Payload::binary(vec![0; bytes]));
+            encoding.reply_bytes(&Reply { number: 1, outcome })
+        };
+        let most = (40_000..65_536).rev().find(|bytes| bytes_of(*bytes) <= 65_536).expect("one");
+        for (bytes, word) in [(most, "done"), (most + 1, "too_big")] {
+            let mut client = Client::with(config.clone(), None);
+            client.connect(welcome(Standing::New));
+            client.hears(command(1));
+            let key = running(&mut client)[0];
+            client.session.answer(1, key, Outcome::Done(Payload::binary(vec![0; bytes])));
+            client.drain();
+            let frames = client.frames();
+            let [ClientFrame::Reply(reply)] = &frames[..] else { panic!("{frames:?}") };
+            assert_eq!(code_of(&reply.outcome), word);
+            let mut message = Vec::new();
+            encoding.encode_client(&frames[0], &mut message);
+            assert!(message.len() <= 65_536);
+        }
+    }
+}
+
+#[test]
+fn no_more_bytes_are_sent_than_the_server_says_that_it_lets_wait() {
+    let mut client = Client::new();
+    let mut narrow = welcome(Standing::New);
+    narrow.limits.request_bytes_max = Some(1000);
+    client.connect(narrow);
+    client.words();
+    for bytes in [600, 300, 200, 2000, 1] {
+        let payload = Payload::binary(vec![0; bytes]);
+        client.session.request(client.now_ms, "a", payload, None).expect("room");
+    }
+    client.drain();
+    assert_eq!(client.words(), ["request 1 a", "request 2 a"]);
+    client.hears(reply(1));
+    assert_eq!(client.words(), ["request 3 a"]);
+    client.hears(reply(2));
+    assert_eq!(client.words(), [""; 0], "the big one waits until it can start at once");
+    client.hears(reply(3));
+    assert_eq!(client.words(), ["request 4 a"]);
+    client.hears(reply(4));
+    assert_eq!(client.words(), ["request 5 a"]);
 }

@@ -206,6 +206,7 @@ pub(super) fn welcome(standing: Standing) -> Welcome {
             request_count_max: 256,
             message_bytes_max: 65_536,
             subscription_count_max: 128,
+            request_bytes_max: None,
         },
     }
 }

@@ -257,6 +257,7 @@ mod tests {
                 request_count_max: 1,
                 message_bytes_max: 1,
                 subscription_count_max: 1,
+                request_bytes_max: None,
             },
         }))
     }
