@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use mainstay_server::session::{Epoch, ErrorCode, Event, Offset, Outcome, Payload, SessionId};
 use mainstay_server::{
-    Answer, Call, CallError, ChannelName, ChannelView, ConnectionId, MemberView, SessionStanding,
-    SessionView, SubscriptionView,
+    Answer, Call, CallError, ChannelName, ChannelView, ConnectionId, EndReason, Journal,
+    JournalLimits, JournalPage, JournalQuery, LastEnd, MemberView, SessionStanding, SessionView,
+    SubscriptionView,
 };
 use tokio::sync::watch;
 
@@ -16,7 +17,6 @@ use crate::source::{Answering, Source};
 /// Does something at a moment of the test's choice.
 type Hook = Box<dyn FnMut(&Double) + Send>;
 
-#[derive(Default)]
 pub(crate) struct Double {
     channels: Mutex<BTreeMap<ChannelName, Log>>,
     heads: Mutex<BTreeMap<ChannelName, watch::Sender<Offset>>>,
@@ -31,8 +31,30 @@ pub(crate) struct Double {
     pub(crate) withheld: Mutex<Vec<usize>>,
     /// The outcome of commands.
     pub(crate) outcome: Mutex<Option<Outcome>>,
+    /// What happened.
+    pub(crate) journal: Journal,
     /// Never answers.
     pub(crate) is_silent: Mutex<bool>,
+}
+
+/// Small, so that it is soon full.
+pub(crate) const JOURNAL_COUNT_MAX: usize = 8;
+
+impl Default for Double {
+    fn default() -> Double {
+        let limits = JournalLimits { count_max: JOURNAL_COUNT_MAX, ..JournalLimits::default() };
+        Double {
+            channels: Mutex::default(),
+            heads: Mutex::default(),
+            calls: Mutex::default(),
+            refusal: Mutex::default(),
+            after_read: Mutex::default(),
+            withheld: Mutex::default(),
+            outcome: Mutex::default(),
+            journal: Journal::new(limits),
+            is_silent: Mutex::default(),
+        }
+    }
 }
 
 struct Log {
@@ -189,6 +211,10 @@ impl Source for Double {
         let head = heads.entry(channel.clone()).or_insert_with(|| watch::Sender::new(Offset::ZERO));
         head.subscribe()
     }
+
+    fn journal(&self, query: &JournalQuery) -> JournalPage {
+        self.journal.read(query)
+    }
 }
 
 fn unreachable(message: &str) -> CallError {
@@ -215,7 +241,7 @@ fn session_view() -> SessionView {
             acknowledged: Offset(40),
             lag: 2,
         }],
-        last_end: Some("peer_eof"),
+        last_end: Some(LastEnd { reason: EndReason::PeerEof, at_ms: 1_780_000_000_500 }),
     }
 }
 

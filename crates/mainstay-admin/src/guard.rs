@@ -12,13 +12,15 @@ use mainstay_server::{Authority, OriginPolicy};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+use crate::console::is_console;
 use crate::problem::Problem;
 
 /// Who may speak to the API. Pages of the web never may, those of the listener itself apart.
 #[derive(Clone, Debug)]
 pub enum Access {
     /// Whoever sends the token (`Authorization: Bearer …`). `/health` is open to all: it tells
-    /// nothing but that, and who asks for it seldom can send a token.
+    /// nothing but that, and who asks for it seldom can send a token. So is the console's page, which
+    /// holds no data.
     Token(Token),
     /// Every program on this machine: only for a listener on a loopback address. `host` is the name
     /// that it was configured with, which may stand in `Host` beside `localhost`, `127.0.0.1` and
@@ -68,23 +70,47 @@ pub struct InvalidToken;
 
 /// Lets through who may, and marks what goes out.
 pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let is_health = request.uri().path() == "/health";
-    let mut response = match check(&access, request.headers(), is_health) {
+    let mut response = match check(&access, request.headers(), Asked::by(request.uri().path())) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // The console knows better how long its files hold.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-fn check(access: &Access, headers: &HeaderMap, is_health: bool) -> Result<(), Problem> {
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Whether the server works: tells nothing else, and takes no token.
+    Health,
+    /// The console's page and its files: the same for everybody. They take no token, and a link on
+    /// another page may lead to them.
+    Console,
+    /// All the rest.
+    Api,
+}
+
+impl Asked {
+    fn by(path: &str) -> Asked {
+        match path {
+            "/health" => Asked::Health,
+            path if is_console(path) => Asked::Console,
+            _ => Asked::Api,
+        }
+    }
+}
+
+fn check(access: &Access, headers: &HeaderMap, asked: Asked) -> Result<(), Problem> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| Authority::parse(host).ok());
     let host = host.ok_or_else(|| Problem::malformed("there is no valid Host header"))?;
-    check_page(headers, &host)?;
+    if asked != Asked::Console {
+        check_page(headers, &host)?;
+    }
     match access {
         Access::Loopback { host: configured } => {
             let is_known = LOOPBACK_HOSTS.contains(&host.host())
@@ -94,7 +120,7 @@ fn check(access: &Access, headers: &HeaderMap, is_health: bool) -> Result<(), Pr
             }
             Ok(())
         }
-        Access::Token(_) if is_health => Ok(()),
+        Access::Token(_) if asked != Asked::Api => Ok(()),
         Access::Token(token) => {
             let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
             // RFC 9110 §11.1: the scheme's name is the same in upper and lower case.
@@ -155,7 +181,7 @@ mod tests {
             let name: HeaderName = name.parse().expect("a name");
             map.insert(name, HeaderValue::from_str(value).expect("a value"));
         }
-        check(access, &map, false).map_or_else(|problem| problem.status.as_u16(), |()| 0)
+        check(access, &map, Asked::Api).map_or_else(|problem| problem.status.as_u16(), |()| 0)
     }
 
     #[test]

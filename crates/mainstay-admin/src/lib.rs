@@ -29,6 +29,14 @@ mod channels;
 mod sessions;
 
 mod health;
+pub use health::Endpoint;
+
+mod history;
+pub use history::History;
+
+mod journal;
+
+mod console;
 
 mod guard;
 pub use guard::{Access, InvalidToken, Token};

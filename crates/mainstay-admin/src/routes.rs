@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use mainstay_server::session::ErrorCode;
-use mainstay_server::{Answer, Call, OriginPolicy, StatsSnapshot};
+use mainstay_server::{Answer, Call, JournalPage, JournalQuery, OriginPolicy, StatsSnapshot};
 use tokio::sync::watch;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +20,10 @@ use utoipa_axum::routes as declared;
 use crate::events::{Events, EventsOptions};
 use crate::guard::{Access, guard};
 use crate::problem::Problem;
-use crate::{Source, channels, events, health, publish, sessions};
+use crate::{
+    Endpoint, History, Source, channels, console, events, health, history, journal, publish,
+    sessions,
+};
 
 /// What the API needs to know besides its source.
 #[derive(Clone)]
@@ -29,8 +32,12 @@ pub struct Options {
     pub access: Access,
     /// Bytes of one payload; a body may have 1 KiB more.
     pub message_bytes_max: usize,
-    /// The server's counters now.
+    /// The server's counters and gauges now.
     pub stats: Arc<dyn Fn() -> StatsSnapshot + Send + Sync>,
+    /// The counters and gauges of the last minutes, which somebody [keeps](History::keep).
+    pub history: History,
+    /// Where clients connect.
+    pub endpoints: Vec<Endpoint>,
     /// Turns true when the server is about to go.
     pub leaving: watch::Receiver<bool>,
 }
@@ -41,7 +48,8 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The API as a router: everything under `/v1`, `/health`, `/events` and `/openapi.json`.
+/// The API as a router: everything under `/v1`, `/health`, `/events` and `/openapi.json`; and under
+/// `/console/` the web console.
 pub fn routes(source: Arc<dyn Source>, options: Options) -> Router {
     let (router, document) = declare().split_for_parts();
     let events = Events::new(
@@ -56,6 +64,7 @@ pub fn routes(source: Arc<dyn Source>, options: Options) -> Router {
     let text = document.to_json().unwrap_or_default();
     let api = Api { source, events, options, document: text.into() };
     router
+        .merge(console::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(access, guard))
@@ -86,6 +95,9 @@ fn declare() -> OpenApiRouter<Api> {
         .routes(declared!(events::listen))
         .routes(declared!(health::health))
         .routes(declared!(health::stats))
+        .routes(declared!(history::history))
+        .routes(declared!(journal::journal))
+        .routes(declared!(health::server))
         .routes(declared!(openapi))
 }
 
@@ -101,6 +113,10 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) async fn call(&self, call: Call) -> Result<Answer, Problem> {
         Ok(self.source.call(call).await?)
+    }
+
+    pub(crate) fn journal(&self, query: &JournalQuery) -> JournalPage {
+        self.source.journal(query)
     }
 
     /// An envelope, and not only the payload in it, must fit.

@@ -49,9 +49,21 @@ pub(crate) struct SessionBody {
     pub(crate) command_count: usize,
     /// What it listens to.
     pub(crate) subscriptions: Vec<SubscriptionBody>,
-    /// Why its last connection ended: a word of PROTOCOL.md, "Ends".
+    /// How often it went on over a new connection.
+    pub(crate) resumes: u64,
+    /// How its last connection ended; absent if none did since the server started.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) last_end: Option<String>,
+    pub(crate) last_end: Option<LastEndBody>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct LastEndBody {
+    /// A word of PROTOCOL.md, "Ends".
+    #[schema(example = "ping_timeout")]
+    pub(crate) reason: String,
+    /// When, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
 }
 
 /// What a session listens to.
@@ -290,7 +302,11 @@ impl From<SessionView> for SessionBody {
             reply_count: view.reply_count,
             command_count: view.command_count,
             subscriptions: view.subscriptions.into_iter().map(SubscriptionBody::from).collect(),
-            last_end: view.last_end.map(str::to_owned),
+            // Each connection raises it, and the first was no resume.
+            resumes: view.generation.saturating_sub(1),
+            last_end: view
+                .last_end
+                .map(|end| LastEndBody { reason: end.reason.word().to_owned(), at_ms: end.at_ms }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use mainstay_server::session::Offset;
-use mainstay_server::{Answer, Call, CallError, ChannelName, Hub};
+use mainstay_server::{Answer, Call, CallError, ChannelName, Hub, JournalPage, JournalQuery};
 use tokio::sync::watch;
 
 /// An answer that is under way.
@@ -16,6 +16,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Changes with every event of the channel that comes after this call.
     fn watch_head(&self, channel: &ChannelName) -> watch::Receiver<Offset>;
+
+    /// What happened lately to sessions and connections.
+    fn journal(&self, query: &JournalQuery) -> JournalPage;
 }
 
 impl Source for Hub {
@@ -26,5 +29,9 @@ impl Source for Hub {
 
     fn watch_head(&self, channel: &ChannelName) -> watch::Receiver<Offset> {
         Hub::watch_head(self, channel)
+    }
+
+    fn journal(&self, query: &JournalQuery) -> JournalPage {
+        Hub::journal(self, query)
     }
 }

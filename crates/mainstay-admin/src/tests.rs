@@ -15,17 +15,19 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::double::Double;
-use crate::{Access, EventsOptions, Options, Source};
+use crate::{Access, Endpoint, EventsOptions, History, Options, Source};
 
 /// A double behind both routers.
 struct Bench {
     double: Arc<Double>,
+    history: History,
     leaving: watch::Sender<bool>,
 }
 
 impl Bench {
     fn new() -> Bench {
-        Bench { double: Arc::default(), leaving: watch::Sender::new(false) }
+        let leaving = watch::Sender::new(false);
+        Bench { double: Arc::default(), history: History::default(), leaving }
     }
 
     fn source(&self) -> Arc<dyn Source> {
@@ -38,9 +40,14 @@ impl Bench {
             let mut stats = StatsSnapshot::default();
             stats.opened = 3;
             stats.ends = vec![(mainstay_server::EndReason::PeerEof, 2)];
+            stats.sessions_away = 4;
             stats
         });
-        crate::routes(self.source(), Options { access, message_bytes_max: 1000, stats, leaving })
+        let history = self.history.clone();
+        let endpoints = vec![Endpoint { path: "/server".to_owned(), port: 8080, is_tls: false }];
+        let message_bytes_max = 1000;
+        let options = Options { access, message_bytes_max, stats, history, endpoints, leaving };
+        crate::routes(self.source(), options)
     }
 
     fn routes(&self) -> Router {

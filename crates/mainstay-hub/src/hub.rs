@@ -22,6 +22,8 @@ pub type Subscriber = usize;
 pub struct Hub {
     live: HashMap<ChannelName, Vec<Subscriber>>,
     subscriptions: HashMap<Subscriber, Vec<Subscription>>,
+    /// How many of them are behind.
+    behind_count: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Hub {
         let place = if after >= head {
             self.join(subscriber, channel)
         } else {
+            self.behind_count += 1;
             Place::Behind { after, reading: Reading::Idle }
         };
         let held = self.subscriptions.entry(subscriber).or_default();
@@ -92,6 +95,7 @@ impl Hub {
         let Some(place) = self.place_mut(subscriber, channel) else { return };
         let Place::Live { index } = *place else { return };
         *place = Place::Behind { after, reading: Reading::Idle };
+        self.behind_count += 1;
         self.leave(channel, index);
     }
 
@@ -134,6 +138,7 @@ impl Hub {
         }
         *place = Place::Behind { after, reading: Reading::Idle };
         if after >= head {
+            self.behind_count -= 1;
             let live = self.join(subscriber, channel);
             if let Some(place) = self.place_mut(subscriber, channel) {
                 *place = live;
@@ -150,8 +155,9 @@ impl Hub {
         if held.is_empty() {
             self.subscriptions.remove(&subscriber);
         }
-        if let Place::Live { index } = place {
-            self.leave(channel, index);
+        match place {
+            Place::Live { index } => self.leave(channel, index),
+            Place::Behind { .. } => self.behind_count -= 1,
         }
     }
 
@@ -160,8 +166,9 @@ impl Hub {
         for Subscription { channel, place } in
             self.subscriptions.remove(&subscriber).unwrap_or_default()
         {
-            if let Place::Live { index } = place {
-                self.leave(&channel, index);
+            match place {
+                Place::Live { index } => self.leave(&channel, index),
+                Place::Behind { .. } => self.behind_count -= 1,
             }
         }
     }
@@ -174,6 +181,11 @@ impl Hub {
     /// How many channels somebody is live on.
     pub fn channel_count(&self) -> usize {
         self.live.len()
+    }
+
+    /// How many subscriptions are behind.
+    pub fn behind_count(&self) -> usize {
+        self.behind_count
     }
 
     fn join(&mut self, subscriber: Subscriber, channel: &ChannelName) -> Place {
@@ -308,6 +320,8 @@ mod tests {
                         }
                     }
                 }
+                let behind = model.values().filter(|place| **place != Model::Live).count();
+                prop_assert_eq!(hub.behind_count(), behind);
                 for channel in 0..5 {
                     let live = model.iter().filter(|((_, held), place)| {
                         *held == channel && **place == Model::Live
@@ -320,6 +334,7 @@ mod tests {
             }
             (0..8).for_each(|subscriber| hub.remove(subscriber));
             prop_assert_eq!(hub.channel_count(), 0, "nothing stays behind");
+            prop_assert_eq!(hub.behind_count(), 0);
             prop_assert!(hub.subscriptions.is_empty());
         }
     }

@@ -1,10 +1,10 @@
 //! What the program around a node may ask of it.
 
 use bytes::Bytes;
-use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
     Delivery, Epoch, ErrorCode, Event, Offset, Outcome, Payload, PresenceMode, Principal, SessionId,
 };
+use mainstay_wire::{ChannelName, EndReason};
 use thiserror::Error;
 
 use crate::ConnectionKey;
@@ -188,8 +188,17 @@ pub struct SessionView {
     pub command_count: usize,
     /// What it listens to.
     pub subscriptions: Vec<SubscriptionView>,
-    /// The word of its last connection's end.
-    pub last_end: Option<&'static str>,
+    /// How its last connection ended, since this process started.
+    pub last_end: Option<LastEnd>,
+}
+
+/// How and when a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEnd {
+    /// Why.
+    pub reason: EndReason,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// Whether a session is there.

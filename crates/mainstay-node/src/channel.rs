@@ -94,6 +94,11 @@ impl Channels {
         }
     }
 
+    /// How many there are, inboxes of sessions apart.
+    pub(crate) fn count(&self) -> usize {
+        self.counted
+    }
+
     /// Channels in the order of their names.
     pub(crate) fn behind<'a>(
         &'a self,

@@ -5,7 +5,7 @@ use mainstay_wire::session::{
 };
 use mainstay_wire::{ChannelName, EndReason};
 
-use crate::{Answer, CallError, ConnectionKey, Ticket};
+use crate::{Answer, CallError, ConnectionKey, Note, Ticket};
 
 /// Something to do. The driver does them in order; what concerns one connection, or one channel,
 /// must not overtake.
@@ -85,6 +85,8 @@ pub enum Effect {
         /// What came of it.
         result: Result<Answer, CallError>,
     },
+    /// Something happened that somebody may want to know of later. Nothing is to be done.
+    Note(Note),
 }
 
 /// Events for a feed that was behind.

@@ -8,7 +8,7 @@ use mainstay_wire::{ChannelName, EndReason};
 
 use crate::request::failed;
 use crate::timer::Timer;
-use crate::{Effect, Node};
+use crate::{Effect, Happening, Node, Note};
 
 impl Node {
     /// Ends a session for good: nothing of it is kept.
@@ -20,7 +20,8 @@ impl Node {
         detail: &str,
     ) {
         self.settle_commands(id);
-        self.unlink(now_ms, id, reason, detail);
+        let connection = self.unlink(now_ms, id, reason, detail);
+        self.note(id, connection, Note::of(Happening::Ended).because(reason, detail));
         self.part_for_good(now_ms, id);
         self.staged.writes.push(Write::DeleteSession { session: id });
     }
@@ -38,6 +39,9 @@ impl Node {
         record.expired_at_ms = Some(now_ms);
         let below = record.accepted + 1;
         self.put_session(id);
+        let away_ms = now_ms.saturating_sub(away_since_ms);
+        let detail = format!("away for {away_ms} ms").into();
+        self.note(id, None, Note { detail, ..Note::of(Happening::Expired) });
         self.staged.writes.push(Write::DropReplies { session: id, below });
         self.part_for_good(now_ms, id);
         let until_ms = now_ms + self.config.tombstone_expiry_ms;

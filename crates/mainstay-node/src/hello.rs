@@ -14,7 +14,7 @@ use mainstay_wire::{ChannelName, EndReason};
 use crate::node::{Entry, Link};
 use crate::subscriptions::Subscriptions;
 use crate::timer::Timer;
-use crate::{ConnectionKey, Effect, Node};
+use crate::{ConnectionKey, Effect, Happening, Node, Note};
 
 impl Node {
     pub(crate) fn handle_hello(
@@ -26,7 +26,8 @@ impl Node {
     ) {
         if self.links.contains_key(&connection) {
             self.close(connection, EndReason::SessionViolation, "a second hello");
-            return self.handle_gone(now_ms, connection, EndReason::SessionViolation.word());
+            let reason = EndReason::SessionViolation;
+            return self.handle_gone(now_ms, connection, reason, "a second hello");
         }
         // Two inboxes come on top.
         if hello.cursors.len() > self.config.subscription_count_max as usize + 2 {
@@ -45,7 +46,7 @@ impl Node {
                 let is_own =
                     record.principal == principal && Session::load(id, record, None).admits(&token);
                 if !is_own {
-                    return self.refuse_resume(connection);
+                    return self.refuse_resume(connection, id);
                 }
                 self.begin(now_ms, connection, principal, &hello, Standing::Expired, accepted);
             }
@@ -66,9 +67,10 @@ impl Node {
     }
 
     /// One sentence for a wrong token and a wrong principal: who guesses learns nothing.
-    fn refuse_resume(&mut self, connection: ConnectionKey) {
-        let detail = "the session is not this client's";
-        self.close(connection, EndReason::ResumeRefused, detail);
+    fn refuse_resume(&mut self, connection: ConnectionKey, id: SessionId) {
+        let (reason, detail) = (EndReason::ResumeRefused, "the session is not this client's");
+        self.note(id, Some(connection), Note::of(Happening::Refused).because(reason, detail));
+        self.close(connection, reason, detail);
     }
 
     fn begin(
@@ -84,8 +86,11 @@ impl Node {
         if self.sessions.len() >= self.config.session_count_max
             || of_principal.is_some_and(|count| *count >= self.config.sessions_per_principal_max)
         {
-            let detail = "there are as many sessions as there may be";
-            return self.close(connection, EndReason::ServerBehind, detail);
+            let (reason, detail) =
+                (EndReason::ServerBehind, "there are as many sessions as there may be");
+            let refused = Note::of(Happening::Refused).because(reason, detail);
+            self.push(Effect::Note(Note { connection: Some(connection), ..refused }));
+            return self.close(connection, reason, detail);
         }
         let id = SessionId::from_bytes(self.random());
         let token = Token::from_bytes(self.random());
@@ -96,6 +101,7 @@ impl Node {
         let entry = Entry { session, link: Some(link), last_end: None, lingering: BTreeSet::new() };
         self.sessions.insert(id, Box::new(entry));
         self.links.insert(connection, id);
+        self.note_opened(connection, id, hello, standing);
         self.open_principal_inbox(now_ms, id);
         self.put_session(id);
         self.welcome(id, standing, token, accepted);
@@ -113,17 +119,17 @@ impl Node {
     ) {
         let Some(entry) = self.sessions.get(&id) else { return };
         if !entry.session.admits(token) || entry.session.record().principal != principal {
-            return self.refuse_resume(connection);
+            return self.refuse_resume(connection, id);
         }
         if let Err(violation) = entry.session.check(hello) {
             return self.close(connection, EndReason::SessionViolation, &violation.to_string());
         }
-        self.unlink(
-            now_ms,
-            id,
-            EndReason::Superseded,
-            "another connection has taken the session over",
-        );
+        let away_since_ms = entry.session.record().away_since_ms;
+        let (reason, detail) = TAKEN_OVER;
+        if let Some(before) = self.unlink(now_ms, id, reason, detail) {
+            let superseded = Note::of(Happening::Superseded).because(reason, detail);
+            self.note(id, Some(before), superseded);
+        }
         let next = Token::from_bytes(self.random());
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         // What an earlier connection sent and was not accepted is sent again.
@@ -131,6 +137,7 @@ impl Node {
         entry.session.resume(token, &next, client_name(hello));
         entry.link = Some(Link { connection, subscriptions: Subscriptions::default() });
         self.links.insert(connection, id);
+        self.note_resumed(now_ms, connection, id, away_since_ms, hello);
         self.drop_outcomes(id, hello.unanswered_from);
         let accepted = self.sessions.get(&id).map_or(0, |e| e.session.record().accepted);
         self.welcome(id, Standing::Resumed, next, accepted);
@@ -138,6 +145,41 @@ impl Node {
         self.say_commands(now_ms, id, hello.accepted);
         self.put_session(id);
         self.subscribe_all(now_ms, id, hello);
+    }
+
+    fn note_opened(
+        &mut self,
+        connection: ConnectionKey,
+        id: SessionId,
+        hello: &Hello,
+        standing: Standing,
+    ) {
+        let client = client_name(hello);
+        let before = hello.resume.as_ref().map(|(before, _)| before);
+        let detail = match (before, standing) {
+            (Some(before), Standing::Expired) => format!("{client}; {before} has expired"),
+            (Some(before), _) => format!("{client}; {before} is not known here"),
+            (None, _) => client,
+        };
+        let note = Note { detail: detail.into(), ..Note::of(Happening::Opened) };
+        self.note(id, Some(connection), note);
+    }
+
+    fn note_resumed(
+        &mut self,
+        now_ms: u64,
+        connection: ConnectionKey,
+        id: SessionId,
+        away_since_ms: Option<u64>,
+        hello: &Hello,
+    ) {
+        let client = client_name(hello);
+        let detail = match away_since_ms {
+            Some(since_ms) => format!("{client}, away for {} ms", now_ms.saturating_sub(since_ms)),
+            None => format!("{client}, takes over"),
+        };
+        let note = Note { detail: detail.into(), ..Note::of(Happening::Resumed) };
+        self.note(id, Some(connection), note);
     }
 
     fn welcome(&mut self, id: SessionId, standing: Standing, token: Token, accepted: u64) {
@@ -238,10 +280,12 @@ impl Node {
         &mut self,
         now_ms: u64,
         connection: ConnectionKey,
-        end: &'static str,
+        end: EndReason,
+        detail: &str,
     ) {
         let Some(&id) = self.links.get(&connection) else { return };
         self.detach(now_ms, id, end);
+        self.note(id, Some(connection), Note::of(Happening::Lost).because(end, detail));
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         entry.session.part(now_ms);
         if !entry.lingering.is_empty() {
@@ -297,5 +341,8 @@ fn client_name(hello: &Hello) -> String {
     let end = hello.client.floor_char_boundary(CLIENT_BYTES_MAX);
     hello.client.get(..end).unwrap_or_default().to_owned()
 }
+
+const TAKEN_OVER: (EndReason, &str) =
+    (EndReason::Superseded, "another connection has taken the session over");
 
 const CLIENT_BYTES_MAX: usize = 100;

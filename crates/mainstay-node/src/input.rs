@@ -1,9 +1,9 @@
 //! What happens to a node.
 
-use mainstay_wire::ChannelName;
 use mainstay_wire::session::{ClientFrame, Failure, Hello, Offset, Outcome, Principal, SessionId};
+use mainstay_wire::{ChannelName, EndReason};
 
-use crate::{Call, Ticket};
+use crate::{Call, Pace, Ticket};
 
 /// The driver's number for one connection; never used twice while the node lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +42,17 @@ pub enum Input {
     Gone {
         /// Which.
         connection: ConnectionKey,
-        /// The word of its end, for the session's view.
-        end: &'static str,
+        /// Why, for the session's view.
+        end: EndReason,
+        /// Why exactly.
+        detail: Box<str>,
+    },
+    /// A client has been slow for some time, or keeps up again. Changes nothing, and is noted.
+    Pace {
+        /// Whose connection.
+        connection: ConnectionKey,
+        /// Whether it keeps up.
+        pace: Pace,
     },
     /// A feed that is behind wants to read on. Answered with one [`Effect::Page`](crate::Effect).
     Read {

@@ -9,7 +9,7 @@
 //! ```
 
 mod node;
-pub use node::Node;
+pub use node::{Counts, Node};
 
 mod hello;
 
@@ -42,9 +42,12 @@ pub use effect::{Effect, Page};
 
 mod call;
 pub use call::{
-    Answer, Call, CallError, ChannelView, MemberView, SessionStanding, SessionView,
+    Answer, Call, CallError, ChannelView, LastEnd, MemberView, SessionStanding, SessionView,
     SubscriptionView, Target, Ticket,
 };
+
+mod note;
+pub use note::{Happening, Note, Pace};
 
 mod config;
 pub use config::{NodeConfig, Retention};

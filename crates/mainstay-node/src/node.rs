@@ -17,7 +17,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::channel::{Channel, Channels};
 use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
-use crate::{Answer, CallError, ConnectionKey, Effect, Input, NodeConfig, Ticket};
+use crate::{
+    Answer, CallError, ConnectionKey, Effect, Happening, Input, LastEnd, NodeConfig, Note, Ticket,
+};
 
 /// One node's sessions, channels and log.
 ///
@@ -59,11 +61,22 @@ pub struct Node {
     pub(crate) failed: Option<LogError>,
 }
 
+/// How much a node holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions with a connection.
+    pub connected: usize,
+    /// Sessions without one.
+    pub away: usize,
+    /// Channels, inboxes of sessions apart.
+    pub channels: usize,
+}
+
 /// A session and the connection that serves it.
 pub(crate) struct Entry {
     pub(crate) session: Session,
     pub(crate) link: Option<Link>,
-    pub(crate) last_end: Option<&'static str>,
+    pub(crate) last_end: Option<LastEnd>,
     /// Channels that it stays a member of for a while although its connection is gone.
     pub(crate) lingering: BTreeSet<ChannelName>,
 }
@@ -158,7 +171,10 @@ impl Node {
                     self.handle_unfit(now_ms, session, number, failure);
                 }
             }
-            Input::Gone { connection, end } => self.handle_gone(now_ms, connection, end),
+            Input::Gone { connection, end, detail } => {
+                self.handle_gone(now_ms, connection, end, &detail);
+            }
+            Input::Pace { connection, pace } => self.handle_pace(connection, pace),
             Input::Read { connection, channel, after, bytes_max } => {
                 self.handle_read(connection, &channel, after, bytes_max);
             }
@@ -256,6 +272,15 @@ impl Node {
         }
     }
 
+    /// How much there is now.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connected: self.links.len(),
+            away: self.sessions.len().saturating_sub(self.links.len()),
+            channels: self.channels.count(),
+        }
+    }
+
     /// Counts again what is otherwise counted along, for tests. Gives how many timers are armed.
     ///
     /// # Panics
@@ -347,9 +372,12 @@ impl Node {
         mut tickets: BTreeSet<Ticket>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), LogError> {
-        for connection in std::mem::take(&mut self.links).into_keys() {
-            let detail = what.to_owned();
-            effects.push(Effect::Close { connection, reason: EndReason::ServerBehind, detail });
+        for (connection, session) in std::mem::take(&mut self.links) {
+            let (reason, detail) = (EndReason::ServerBehind, what.to_owned());
+            let lost = Note::of(Happening::Lost).because(reason, what);
+            let (session, connection_lost) = (Some(session), Some(connection));
+            effects.push(Effect::Note(Note { session, connection: connection_lost, ..lost }));
+            effects.push(Effect::Close { connection, reason, detail });
         }
         for (_, mut entry) in std::mem::take(&mut self.sessions) {
             for (_, command) in entry.session.settle_all() {
@@ -456,17 +484,17 @@ impl Node {
         self.say(session, ServerFrame::Reply(told));
     }
 
-    /// Closes a session's connection and forgets it. What it says later is not heard.
+    /// Closes a session's connection and forgets it. What it says later is not heard. Gives it.
     pub(crate) fn unlink(
         &mut self,
         now_ms: u64,
         session: SessionId,
         reason: EndReason,
         detail: &str,
-    ) {
-        if let Some(connection) = self.detach(now_ms, session, reason.word()) {
-            self.close(connection, reason, detail);
-        }
+    ) -> Option<ConnectionKey> {
+        let connection = self.detach(now_ms, session, reason)?;
+        self.close(connection, reason, detail);
+        Some(connection)
     }
 
     /// Takes a session's connection away from it, with its subscriptions. Its memberships stay for a
@@ -475,11 +503,11 @@ impl Node {
         &mut self,
         now_ms: u64,
         session: SessionId,
-        end: &'static str,
+        reason: EndReason,
     ) -> Option<ConnectionKey> {
         let entry = self.sessions.get_mut(&session)?;
         let link = entry.link.take()?;
-        entry.last_end = Some(end);
+        entry.last_end = Some(LastEnd { reason, at_ms: now_ms });
         self.links.remove(&link.connection);
         for (channel, subscription) in &link.subscriptions {
             self.channels.leave(now_ms, channel);

@@ -14,8 +14,8 @@ impl Node {
         after: Offset,
         bytes_max: usize,
     ) {
-        let id = self.links.get(&connection);
-        let entry = id.and_then(|id| self.sessions.get(id));
+        let Some(&id) = self.links.get(&connection) else { return };
+        let entry = self.sessions.get(&id);
         let link = entry.and_then(|entry| entry.link.as_ref());
         let Some(held) = link.and_then(|link| link.subscriptions.get(name)) else { return };
         let delivery = held.delivery;
@@ -59,6 +59,9 @@ impl Node {
         // Events of this batch are not in the log yet: whoever is at the page's end without having
         // them reads again.
         self.staged.delivers.remove(name);
+        if let Some(gap) = page.gap.as_ref().filter(|gap| gap.reason != GapReason::Conflated) {
+            self.note_gap(id, gap);
+        }
         self.push(Effect::Page(page));
     }
 

@@ -181,7 +181,8 @@ impl Node {
     fn violated(&mut self, now_ms: u64, id: SessionId, violation: &Violation) {
         if let Some(connection) = self.connection(id) {
             self.close(connection, EndReason::SessionViolation, &violation.to_string());
-            self.handle_gone(now_ms, connection, EndReason::SessionViolation.word());
+            let (reason, detail) = (EndReason::SessionViolation, violation.to_string());
+            self.handle_gone(now_ms, connection, reason, &detail);
         }
     }
 }

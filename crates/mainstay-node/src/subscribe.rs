@@ -8,7 +8,7 @@ use mainstay_wire::session::{
 
 use crate::channel::{Channel, FRONT_COUNT_MIN};
 use crate::node::Subscription;
-use crate::{Effect, Node};
+use crate::{Effect, Happening, Node};
 
 /// Where a subscription begins.
 struct Beginning {
@@ -22,15 +22,15 @@ struct Beginning {
 
 impl Node {
     pub(crate) fn handle_subscribe(&mut self, now_ms: u64, id: SessionId, subscribe: Subscribe) {
-        let Subscribe { channel, start, delivery, presence } = subscribe;
-        self.subscribe(now_ms, id, channel, start, delivery, presence);
+        self.subscribe(now_ms, id, subscribe, Wish::New);
     }
 
     pub(crate) fn subscribe_from_cursor(&mut self, now_ms: u64, id: SessionId, cursor: &Cursor) {
         let Cursor { channel, epoch, offset, delivery, presence } = cursor.clone();
         let start = Start::After { epoch: Some(epoch), offset };
         let is_current = self.channels.get(&channel).is_some_and(|known| known.epoch == epoch);
-        self.subscribe(now_ms, id, channel.clone(), start, delivery, presence);
+        let subscribe = Subscribe { channel: channel.clone(), start, delivery, presence };
+        self.subscribe(now_ms, id, subscribe, Wish::Known);
         // An acknowledgement that was lost stands in the cursor.
         if is_current {
             self.note_cursor(now_ms, id, &channel, offset);
@@ -50,18 +50,13 @@ impl Node {
             }
             _ => Start::After { epoch: None, offset: Offset::ZERO },
         };
-        self.subscribe(now_ms, id, inbox, start, Delivery::Every, PresenceMode::None);
+        let (delivery, presence) = (Delivery::Every, PresenceMode::None);
+        let subscribe = Subscribe { channel: inbox, start, delivery, presence };
+        self.subscribe(now_ms, id, subscribe, Wish::Known);
     }
 
-    fn subscribe(
-        &mut self,
-        now_ms: u64,
-        id: SessionId,
-        name: ChannelName,
-        start: Start,
-        delivery: Delivery,
-        presence: PresenceMode,
-    ) {
+    fn subscribe(&mut self, now_ms: u64, id: SessionId, subscribe: Subscribe, wish: Wish) {
+        let Subscribe { channel: name, start, delivery, presence } = subscribe;
         if name.is_inbox() && !self.inboxes(id).contains(&name) {
             let message = "this inbox belongs to somebody else";
             return self.say_problem(id, name, ErrorCode::NotPermitted, message);
@@ -80,6 +75,9 @@ impl Node {
             return self.say_problem(id, name, failure.code, failure.message);
         }
         self.end_subscription(now_ms, id, &name, KeepMembership::If(presence.joins()));
+        if wish == Wish::New {
+            self.note_channel(id, Happening::Subscribed, &name);
+        }
         self.begin_subscription(now_ms, id, name, start, delivery, presence);
     }
 
@@ -112,6 +110,7 @@ impl Node {
             self.watch_room(&name, id);
         }
         if let Some(gap) = gap {
+            self.note_gap(id, &gap);
             self.say(id, ServerFrame::Gap(gap));
         }
         // Events that come later in this batch must come behind the feed.
@@ -129,6 +128,7 @@ impl Node {
         }
         let connection = link.connection;
         self.end_subscription(now_ms, id, &name, KeepMembership::If(false));
+        self.note_channel(id, Happening::Unsubscribed, &name);
         self.push(Effect::Unfeed { connection, channel: name.clone() });
         let unsubscribed = Unsubscribed { channel: name, failure: None };
         self.say(id, ServerFrame::Unsubscribed(unsubscribed));
@@ -192,6 +192,15 @@ impl Node {
             entry.session.record_mut().inbox_from = place;
         }
     }
+}
+
+/// Whether a session has listened to the channel before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// It asks for it.
+    New,
+    /// It takes up what it had, or what every session has.
+    Known,
 }
 
 /// Whether a membership outlasts the subscription that it came with.

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use mainstay_log::{ChannelKeep, Key, Log, LogError, MemoryLog, ReadLimit, StoredEvent, Write};
 use mainstay_node::{Answer, Call, ConnectionKey, Effect, Input, Node, NodeConfig, Target, Ticket};
-use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
     Ack, ClientFrame, Cursor, Delivery, ErrorCode, Hello, Offset, Outcome, Payload, PresenceMode,
     Reply, Request, ServerFrame, SessionId, Token,
 };
+use mainstay_wire::{ChannelName, EndReason};
 
 /// What a test does to its log.
 #[derive(Default)]
@@ -308,7 +308,8 @@ fn of_too_many_expired_sessions_the_oldest_is_forgotten() {
     let mut gone = Vec::new();
     for connection in 1..=3 {
         let (session, token, _) = bench.hello(connection, Hello::default());
-        bench.handle([Input::Gone { connection: ConnectionKey(connection), end: "peer_eof" }]);
+        let (end, detail) = (EndReason::PeerEof, "".into());
+        bench.handle([Input::Gone { connection: ConnectionKey(connection), end, detail }]);
         bench.pass(expiry_ms);
         gone.push((session, token));
     }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_node::NodeConfig;
-use mainstay_wire::handshake::{HeadLimits, OriginPolicy};
+use mainstay_wire::handshake::{HeadLimits, Origin, OriginPolicy};
 use mainstay_wire::{Limits, Timing};
+
+use crate::JournalLimits;
 
 /// Everything a server can be told; the default is meant for production behind any proxy.
 #[derive(Clone, Debug)]
@@ -27,6 +29,9 @@ pub struct Config {
     pub compression: DeflateOffer,
     /// Which browser pages may connect.
     pub origins: OriginPolicy,
+    /// Further origins whose pages may open the WebSocket endpoint, and nothing else: the console's.
+    /// Default none.
+    pub endpoint_origins: Vec<Origin>,
 
     /// Connections in all. Default 10,000: what the usual limits on open files allow, and a few
     /// megabytes of memory. Past it a client is answered 503.
@@ -64,6 +69,8 @@ pub struct Config {
     pub principal_header: Option<String>,
     /// What sessions and channels may hold.
     pub node: NodeConfig,
+    /// What is kept of what happened lately. Default 10,000 entries and 4 MiB.
+    pub journal: JournalLimits,
     /// The folder of the durable store. Default `None`: sessions and channels are kept in memory,
     /// and a restart begins anew.
     pub data_dir: Option<PathBuf>,
@@ -95,6 +102,7 @@ impl Default for Config {
             shard_count: None,
             compression: DeflateOffer::Off,
             origins: OriginPolicy::SameOrigin,
+            endpoint_origins: Vec::new(),
             connection_count_max: 10_000,
             connection_count_per_address_max: 1_000,
             handshake_timeout: Duration::from_secs(5),
@@ -110,6 +118,7 @@ impl Default for Config {
             hello_timeout: Duration::from_secs(5),
             principal_header: None,
             node: NodeConfig::default(),
+            journal: JournalLimits::default(),
             data_dir: None,
             drain_window: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(15),

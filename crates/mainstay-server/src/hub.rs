@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::inbox::{Inbox, Notice, Order};
+use crate::journal::{Journal, JournalPage, JournalQuery};
 use crate::keeper::{Desk, stopping};
 
 /// Speaks to channels, sessions and connections.
@@ -31,12 +32,18 @@ pub struct Hub {
 struct Reach {
     inboxes: Arc<[Inbox]>,
     desk: Arc<Desk>,
+    journal: Arc<Journal>,
     bytes_max: usize,
 }
 
 impl Hub {
-    pub(crate) fn new(inboxes: Arc<[Inbox]>, desk: Arc<Desk>, bytes_max: usize) -> Hub {
-        Hub { reach: Arc::new(Reach { inboxes, desk, bytes_max }) }
+    pub(crate) fn new(
+        inboxes: Arc<[Inbox]>,
+        desk: Arc<Desk>,
+        journal: Arc<Journal>,
+        bytes_max: usize,
+    ) -> Hub {
+        Hub { reach: Arc::new(Reach { inboxes, desk, journal, bytes_max }) }
     }
 
     /// Appends a text to a channel without waiting for its place. A plain connection that listens
@@ -105,6 +112,11 @@ impl Hub {
     /// that comes after this call. Read them with [`Call::History`].
     pub fn watch_head(&self, channel: &ChannelName) -> watch::Receiver<Offset> {
         self.reach.desk.watch_head(channel)
+    }
+
+    /// Tells what has happened lately to sessions and connections.
+    pub fn journal(&self, query: &JournalQuery) -> JournalPage {
+        self.reach.journal.read(query)
     }
 
     /// Sends a message with `requestID` 0 to every plain connection: those of the command dialect.
@@ -252,7 +264,7 @@ mod tests {
     #[test]
     fn publishing_is_refused_when_the_box_is_full_and_nothing_else_is() {
         let inboxes: Arc<[Inbox]> = Arc::new([Inbox::default()]);
-        let hub = Hub::new(inboxes, Arc::default(), 1);
+        let hub = Hub::new(inboxes, Arc::default(), Arc::new(Journal::new(Default::default())), 1);
         assert_eq!(hub.publish("news", "one"), Ok(()));
         assert_eq!(hub.publish("news", "two"), Err(HubError::Busy));
         assert_eq!(hub.broadcast("all", "one"), Ok(()));

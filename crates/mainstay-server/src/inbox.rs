@@ -66,6 +66,8 @@ pub(crate) enum Order {
     HttpDone,
     /// The log has failed: every connection that rests on it ends.
     StoreFailed,
+    /// Write down how much there is.
+    Gauge,
     Drain,
     Stop,
 }

@@ -37,6 +37,9 @@ pub use hub::{ConnectionId, Hub, HubError};
 mod stats;
 pub use stats::StatsSnapshot;
 
+mod journal;
+pub use journal::{Journal, JournalEntry, JournalLimits, JournalPage, JournalQuery};
+
 mod listen;
 
 mod admission;
@@ -56,8 +59,8 @@ mod upgrade;
 pub use upgrade::Upgrader;
 
 pub use mainstay_node::{
-    Answer, Call, CallError, ChannelView, MemberView, NodeConfig, Retention, SessionStanding,
-    SessionView, SubscriptionView, Target,
+    Answer, Call, CallError, ChannelView, ConnectionKey, Happening, LastEnd, MemberView,
+    NodeConfig, Note, Retention, SessionStanding, SessionView, SubscriptionView, Target,
 };
 pub use mainstay_wire::handshake::{Authority, HeadLimits, Origin, OriginPolicy};
 pub use mainstay_wire::session;

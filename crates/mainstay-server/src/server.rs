@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use mainstay_log::{DiskLog, DiskOptions, Log, LogError, MemoryLog, OpenError};
 use mainstay_node::{Input, Node};
-use mainstay_wire::handshake::AcceptOptions;
+use mainstay_wire::handshake::{AcceptOptions, OriginPolicy};
 use mainstay_wire::session::Encoding;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -23,9 +23,10 @@ use crate::admission::Admission;
 use crate::http::{BoxError, HttpService};
 use crate::hub::SHARD_COUNT_MAX;
 use crate::inbox::{Inbox, Order};
+use crate::journal::Journal;
 use crate::keeper::{Clock, Desk, Keeper};
 use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared};
-use crate::stats::Stats;
+use crate::stats::{KeeperStats, Stats};
 use crate::upgrade::Upgrader;
 use crate::{Config, Hub, Router, StatsSnapshot, files, listen};
 
@@ -83,9 +84,17 @@ impl Server {
         &self.hub
     }
 
-    /// The counters now.
+    /// Counters and gauges now.
     pub fn stats(&self) -> StatsSnapshot {
-        Stats::sum(&self.shared.stats)
+        let Shared { clock, stats, keeper_stats, .. } = &*self.shared;
+        Stats::sum(clock.began_ms(), stats, keeper_stats)
+    }
+
+    /// Has every shard look how much it holds, which [`stats`](Server::stats) then shows, and has it
+    /// note who has been slow since the last time. Meant to be called about once a second: it costs
+    /// something for each slow client and nothing for the others.
+    pub fn refresh_gauges(&self) {
+        self.order(|| Order::Gauge);
     }
 
     /// How many connections there are at this moment, handshakes and HTTP included.
@@ -224,7 +233,7 @@ impl Builder {
         let addresses = addresses_of(&listeners)?;
         let clock = Clock::start();
         let node = open_node(&config, &clock)?;
-        let shared = Arc::new(share(config, router, http, shard_count));
+        let shared = Arc::new(share(config, router, http, shard_count, clock));
         let running = start_threads(&shared, listeners, node, clock)?;
         let hub = shared.hub.clone();
         Ok(Server { addresses, hub, shared, running })
@@ -267,7 +276,13 @@ pub enum ServerFailed {
     Store,
 }
 
-fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: usize) -> Shared {
+fn share(
+    config: Config,
+    router: Router,
+    http: Option<HttpMaker>,
+    shard_count: usize,
+    clock: Clock,
+) -> Shared {
     let inboxes: Arc<[Inbox]> = (0..shard_count).map(|_| Inbox::default()).collect();
     let endpoint = Endpoint {
         path: config.path.clone(),
@@ -275,7 +290,7 @@ fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: u
         options: AcceptOptions {
             subprotocols: Encoding::ALL.iter().map(|e| e.subprotocol().to_owned()).collect(),
             deflate: config.compression,
-            origins: config.origins.clone(),
+            origins: endpoint_origins(&config),
         },
         channel_count_max: config.channels_per_connection_max,
         principal_header: config.principal_header.clone(),
@@ -283,7 +298,8 @@ fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: u
     let admission =
         Admission::new(config.connection_count_max, config.connection_count_per_address_max);
     let desk = Arc::new(Desk::default());
-    let hub = Hub::new(inboxes.clone(), desk.clone(), config.hub_bytes_max);
+    let journal = Arc::new(Journal::new(config.journal));
+    let hub = Hub::new(inboxes.clone(), desk.clone(), journal.clone(), config.hub_bytes_max);
     let http = match http {
         Some(make) => make(&config, &hub),
         None => HttpService::new(
@@ -292,7 +308,34 @@ fn share(config: Config, router: Router, http: Option<HttpMaker>, shard_count: u
         ),
     };
     let stats = (0..shard_count).map(|_| Stats::default()).collect();
-    Shared { config, router, endpoint, http, stats, admission, inboxes, desk, hub }
+    let keeper_stats = Arc::new(KeeperStats::default());
+    Shared {
+        config,
+        router,
+        endpoint,
+        http,
+        clock,
+        stats,
+        keeper_stats,
+        journal,
+        admission,
+        inboxes,
+        desk,
+        hub,
+    }
+}
+
+/// The console's page speaks to the endpoint and to nothing else of the public side.
+fn endpoint_origins(config: &Config) -> OriginPolicy {
+    if config.endpoint_origins.is_empty() {
+        return config.origins.clone();
+    }
+    let allowed = match &config.origins {
+        OriginPolicy::Any => return OriginPolicy::Any,
+        OriginPolicy::SameOrigin => &[][..],
+        OriginPolicy::AllowList(allowed) => allowed,
+    };
+    OriginPolicy::AllowList([allowed, &config.endpoint_origins].concat())
 }
 
 /// Opens the store and what rests on it.
@@ -356,8 +399,9 @@ fn start_keeper(
     let (desk, inboxes) = (shared.desk.clone(), shared.inboxes.clone());
     let bytes_max = shared.config.hub_bytes_max;
     thread::Builder::new().name("mainstay-keeper".to_owned()).spawn(move || {
+        let notes = (shared.journal.clone(), shared.keeper_stats.clone());
+        let keeper = Keeper::new(node, clock, desk.clone(), inboxes.clone(), bytes_max, notes);
         let guard = ThreadGuard { sender, shared, shard: None };
-        let keeper = Keeper::new(node, clock, desk.clone(), inboxes.clone(), bytes_max);
         let kept = keeper.run();
         desk.abandon();
         if let Err(error) = kept {

@@ -60,7 +60,7 @@ impl World {
                 }
             }
             Effect::Close { connection, reason, .. } => self.close_peer(connection.0, reason),
-            Effect::Answer { .. } => {}
+            Effect::Answer { .. } | Effect::Note(_) => {}
         }
     }
 

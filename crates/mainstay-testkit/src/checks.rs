@@ -123,7 +123,7 @@ impl World {
             Effect::Close { connection, reason, detail } => {
                 self.check_close(*connection, *reason, detail)?;
             }
-            Effect::Stop { .. } | Effect::Answer { .. } => {}
+            Effect::Stop { .. } | Effect::Answer { .. } | Effect::Note(_) => {}
         }
         Ok(())
     }

@@ -299,6 +299,7 @@ impl World {
                     }
                     continue;
                 }
+                Effect::Note(_) => continue,
                 Effect::Deliver { .. } | Effect::Stop { .. } => {
                     orders.iter_mut().for_each(|orders| orders.push(effect.clone()));
                     continue;

@@ -305,7 +305,9 @@ impl World {
             self.break_link(link, End::Client, "reset");
         }
         if peer.is_greeted {
-            self.put(Input::Gone { connection: ConnectionKey(key), end: why });
+            let end = EndReason::ALL.iter().find(|end| end.word() == why);
+            let (end, detail) = (end.copied().unwrap_or(EndReason::PeerEof), why.into());
+            self.put(Input::Gone { connection: ConnectionKey(key), end, detail });
         }
     }
 }

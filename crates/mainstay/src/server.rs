@@ -71,8 +71,9 @@ fn serve_until_stopped(resolved: &Resolved) -> Result<(), Box<dyn Error>> {
 /// Serves until asked to stop, then lets the connections go.
 async fn serve(resolved: &Resolved, mut stop: Stop) -> Result<(), Box<dyn Error>> {
     let settings = &resolved.settings;
-    let config = server_config(settings)?;
+    let mut config = server_config(settings)?;
     let bound = admin::bind(resolved).await?;
+    config.endpoint_origins = admin::origins(&bound, settings);
     let leaving = watch::Sender::new(false);
     let told = leaving.subscribe();
     let handler = start_handler(settings)?;

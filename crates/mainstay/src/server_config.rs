@@ -1,7 +1,8 @@
 //! From the operator's settings to the server crate's configuration.
 
 use mainstay_server::{
-    Config, DeflateOffer, Dialect, HeadLimits, Limits, NodeConfig, OriginPolicy, Retention, Timing,
+    Config, DeflateOffer, Dialect, HeadLimits, JournalLimits, Limits, NodeConfig, OriginPolicy,
+    Retention, Timing,
 };
 
 use crate::settings::{Settings, kind};
@@ -22,6 +23,8 @@ pub(crate) fn server_config(settings: &Settings) -> Result<Config, String> {
         shard_count: settings.shards.and_then(std::num::NonZeroUsize::new),
         compression: if settings.compression { DeflateOffer::On } else { DeflateOffer::Off },
         origins: origin_policy(&settings.origins)?,
+        // The API's listener adds its own.
+        endpoint_origins: Vec::new(),
         connection_count_max: settings.connection_count_max,
         connection_count_per_address_max: settings.connection_count_per_address_max,
         handshake_timeout: settings.handshake_timeout,
@@ -51,6 +54,10 @@ pub(crate) fn server_config(settings: &Settings) -> Result<Config, String> {
         hello_timeout: settings.hello_timeout,
         principal_header: settings.principal_header.clone(),
         node: node_config(settings),
+        journal: JournalLimits {
+            count_max: settings.journal_count_max,
+            bytes_max: settings.journal_bytes_max,
+        },
         data_dir: settings.data_dir.clone(),
         drain_window: settings.drain_window,
         drain_timeout: settings.drain_timeout,

@@ -6,10 +6,11 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use mainstay_admin::{Access, Answering, Options, ServeLimits, Source, Token};
+use mainstay_admin::{Access, Answering, History, Options, ServeLimits, Source, Token};
 use mainstay_server::session::{Delivery, Epoch, ErrorCode, Offset, PresenceMode, SessionId};
 use mainstay_server::{
-    Answer, Call, CallError, ChannelName, ChannelView, MemberView, SessionStanding, SessionView,
+    Answer, Call, CallError, ChannelName, ChannelView, ConnectionKey, EndReason, Happening,
+    Journal, JournalPage, JournalQuery, LastEnd, MemberView, Note, SessionStanding, SessionView,
     SubscriptionView, Target,
 };
 use tokio::sync::watch;
@@ -53,7 +54,7 @@ fn session() -> SessionView {
             acknowledged: Offset(40),
             lag: 2,
         }],
-        last_end: Some("peer_eof"),
+        last_end: Some(LastEnd { reason: EndReason::PeerEof, at_ms: 7 }),
     }
 }
 
@@ -91,6 +92,21 @@ impl Source for StandIn {
     fn watch_head(&self, _: &ChannelName) -> watch::Receiver<Offset> {
         watch::Sender::new(Offset::ZERO).subscribe()
     }
+
+    fn journal(&self, query: &JournalQuery) -> JournalPage {
+        let journal = Journal::new(Default::default());
+        let connection = Some(ConnectionKey(7));
+        let of_session = |note: Note| Note { session: query.session, connection, ..note };
+        for number in 0..1200 {
+            let note = match number {
+                0 => Note { detail: "evil\u{1b}[31m".into(), ..Note::of(Happening::Opened) },
+                1 => Note::of(Happening::Lost).because(EndReason::PingTimeout, "silent for 35 s"),
+                _ => Note::of(Happening::Resumed),
+            };
+            journal.note(1_795_512_165_597 + number, of_session(note));
+        }
+        journal.read(query)
+    }
 }
 
 /// An API on a port of its own, until the test's process ends.
@@ -106,6 +122,8 @@ impl Api {
             access,
             message_bytes_max: 1000,
             stats: Arc::new(Default::default),
+            history: History::default(),
+            endpoints: Vec::new(),
             leaving: watch::Sender::new(false).subscribe(),
         };
         let app = mainstay_admin::routes(stand_in.clone(), options);

@@ -232,7 +232,8 @@ async fn sessions_can_be_looked_at_and_ended() {
     let expected = json!({"session": ID, "state": "connected", "connection": "0300000007000009",
         "client": "test/1.0", "generation": 3, "since_ms": 1_780_000_000_000_u64, "accepted": 5,
         "reply_count": 1, "command_count": 0, "subscriptions": [subscription],
-        "last_end": "peer_eof"});
+        "resumes": 2,
+        "last_end": {"reason": "peer_eof", "at_ms": 1_780_000_000_500_u64}});
     assert_eq!((status, &answer), (200, &expected));
     assert_eq!(bench.get("/v1/sessions").await, (200, json!({"sessions": [expected]})));
     let answer = bench.get("/v1/sessions?limit=1").await;
@@ -345,10 +346,13 @@ async fn the_document_lists_every_route_and_its_examples_are_read() {
         "GET /v1/channels",
         "GET /v1/channels/{name}",
         "GET /v1/history",
+        "GET /v1/journal",
         "GET /v1/presence",
+        "GET /v1/server",
         "GET /v1/sessions",
         "GET /v1/sessions/{id}",
         "GET /v1/stats",
+        "GET /v1/stats/history",
         "DELETE /v1/sessions/{id}",
         "POST /v1/publish",
         "POST /v1/send",

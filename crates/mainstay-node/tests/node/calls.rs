@@ -149,7 +149,7 @@ fn a_session_is_seen_with_what_it_listens_to() {
     let view = ask(&mut world);
     let expires_at_ms = world.now_ms + world.config.session_expiry_ms;
     assert_eq!(view.standing, SessionStanding::Away { expires_at_ms });
-    assert_eq!(view.last_end, Some("peer_eof"));
+    assert_eq!(view.last_end.map(|end| end.reason), Some(EndReason::PeerEof));
 }
 
 #[test]

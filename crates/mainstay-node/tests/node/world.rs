@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_hub::Hub;
 use mainstay_log::LogError;
 use mainstay_node::{
-    Answer, Call, CallError, ConnectionKey, Effect, Input, Node, NodeConfig, Page, Ticket,
+    Answer, Call, CallError, ConnectionKey, Effect, Input, Node, NodeConfig, Note, Page, Ticket,
 };
 use mainstay_wire::session::{
     Ack, ClientFrame, Cursor, Delivery, Epoch, ErrorCode, Event, Gap, Hello, Offset, Outcome,
@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) gone: BTreeSet<u64>,
     pub(crate) runs: Vec<(SessionId, u64)>,
     pub(crate) stops: Vec<(SessionId, u64)>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) answers: BTreeMap<Ticket, Result<Answer, CallError>>,
     /// Everything that ever came out, as text: two runs compare by it.
     pub(crate) told: Vec<String>,
@@ -63,6 +64,7 @@ impl World {
             gone: BTreeSet::new(),
             runs: Vec::new(),
             stops: Vec::new(),
+            notes: Vec::new(),
             answers: BTreeMap::new(),
             told: Vec::new(),
             places: BTreeMap::new(),
@@ -147,6 +149,7 @@ impl World {
                 let before = self.answers.insert(ticket, result);
                 assert!(before.is_none(), "{ticket:?} is answered twice");
             }
+            Effect::Note(note) => self.notes.push(note),
         }
     }
 
@@ -274,7 +277,8 @@ impl World {
     pub(crate) fn cut(&mut self, key: u64) {
         self.gone.insert(key);
         self.hub.remove(key as usize);
-        self.handle(Input::Gone { connection: ConnectionKey(key), end: "peer_eof" });
+        let (end, detail) = (EndReason::PeerEof, "".into());
+        self.handle(Input::Gone { connection: ConnectionKey(key), end, detail });
     }
 
     pub(crate) fn call(&mut self, call: Call) -> Ticket {

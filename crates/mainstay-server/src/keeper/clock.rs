@@ -16,6 +16,11 @@ impl Clock {
         Clock { began: Instant::now(), began_ms: since.as_millis() as u64 }
     }
 
+    /// When the server started, in milliseconds since 1970.
+    pub(crate) fn began_ms(&self) -> u64 {
+        self.began_ms
+    }
+
     pub(crate) fn now_ms(&self, now: Instant) -> u64 {
         self.began_ms + now.saturating_duration_since(self.began).as_millis() as u64
     }

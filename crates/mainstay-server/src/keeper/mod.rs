@@ -22,6 +22,8 @@ pub(crate) use desk::{Desk, stopping};
 
 use crate::ConnectionId;
 use crate::inbox::{Inbox, Order};
+use crate::journal::Journal;
+use crate::stats::KeeperStats;
 
 /// The keeper's thread.
 pub(crate) struct Keeper {
@@ -30,6 +32,8 @@ pub(crate) struct Keeper {
     desk: Arc<Desk>,
     inboxes: Arc<[Inbox]>,
     inbox_bytes_max: usize,
+    journal: Arc<Journal>,
+    stats: Arc<KeeperStats>,
     /// Which shard each handler runs on, so that it can be stopped.
     running: HashMap<(SessionId, u64), usize>,
 }
@@ -41,8 +45,10 @@ impl Keeper {
         desk: Arc<Desk>,
         inboxes: Arc<[Inbox]>,
         inbox_bytes_max: usize,
+        (journal, stats): (Arc<Journal>, Arc<KeeperStats>),
     ) -> Keeper {
-        Keeper { node, clock, desk, inboxes, inbox_bytes_max, running: HashMap::new() }
+        let running = HashMap::new();
+        Keeper { node, clock, desk, inboxes, inbox_bytes_max, journal, stats, running }
     }
 
     /// Works until the desk is closed and empty.
@@ -51,6 +57,7 @@ impl Keeper {
     /// If the log can no longer be trusted. Nothing that was not stored has been told to anybody.
     pub(crate) fn run(mut self) -> Result<(), LogError> {
         let mut effects = Vec::new();
+        self.stats.set(self.node.counts());
         loop {
             let due_at = self.node.next_timeout().map(|at_ms| self.clock.instant(at_ms));
             let Some(inputs) = self.desk.take(due_at) else { return Ok(()) };
@@ -65,7 +72,8 @@ impl Keeper {
                 self.node.handle(now_ms, input);
             }
             self.node.commit(now_ms, &mut effects)?;
-            self.carry_out(&mut effects);
+            self.stats.set(self.node.counts());
+            self.carry_out(now_ms, &mut effects);
             if drains {
                 self.inboxes.iter().for_each(|inbox| inbox.order(Order::Drain));
             }
@@ -79,7 +87,7 @@ impl Keeper {
     }
 
     /// Sorts effects by shard, in their order, and lets each shard have its own at once.
-    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+    fn carry_out(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         let mut orders: Vec<Vec<Order>> = self.inboxes.iter().map(|_| Vec::new()).collect();
         for effect in effects.drain(..) {
             let shard = match &effect {
@@ -89,7 +97,14 @@ impl Keeper {
                     }
                     continue;
                 }
+                Effect::Note(_) => {
+                    if let Effect::Note(note) = effect {
+                        self.journal.note(now_ms, note);
+                    }
+                    continue;
+                }
                 Effect::Deliver { channel, events } => {
+                    self.stats.count_published(events.len());
                     if let Some(last) = events.last() {
                         self.note_head(channel, last.offset);
                     }

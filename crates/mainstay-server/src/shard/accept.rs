@@ -152,6 +152,7 @@ impl Shard {
             is_read_closed: false,
             is_in_ready: true,
             is_in_dirty: false,
+            is_blocked: false,
             armed_at: None,
             write_error: None,
             end: None,

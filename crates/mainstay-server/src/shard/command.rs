@@ -219,6 +219,7 @@ impl Shard {
 
     /// Queues a message of this connection's own.
     pub(super) fn send(&mut self, open: &mut Open, opcode: Opcode, payload: &[u8]) {
+        self.stats().count_message_sent();
         open.connection.outbox_mut().lend_buffer(&mut self.spare_buffers);
         match open.deflate {
             Some(deflate) if payload.len() >= DEFLATE_BYTES_MIN => {

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use mainstay_wire::End;
+use mainstay_node::{Happening, Note};
+use mainstay_wire::{End, EndReason};
 
 use super::Shard;
 use super::peer::{Peer, Stage};
@@ -13,16 +14,22 @@ impl Shard {
     pub(super) fn end(&mut self, now: Instant, peer: Box<Peer>, end: End) {
         let slot = peer.id.slot();
         self.peers.try_remove(slot);
+        self.forget_gauges(&peer);
         let mut received_count = 0;
         match &peer.stage {
             Stage::Opening(_) => self.opening_count -= 1,
             Stage::Open(open) => {
                 self.channels.remove(slot);
-                self.report_gone(peer.id, open, end.reason.word());
+                self.report_gone(peer.id, open, &end);
+                self.stats().count_closed();
                 received_count = open.received_count;
             }
             Stage::Refused { .. } if peer.permit.is_none() => self.refused_count -= 1,
             Stage::Refused { .. } => {}
+        }
+        if end.reason == EndReason::HandshakeRefused {
+            let refused = Note::of(Happening::Refused).because(end.reason, &end.detail);
+            self.note(refused, peer.id);
         }
         self.stats().count_end(end.reason);
         let lasted = now.saturating_duration_since(peer.since);

@@ -11,6 +11,7 @@ mod command;
 mod drain;
 mod end;
 mod fanout;
+mod gauge;
 mod open;
 mod peer;
 mod read;
@@ -18,7 +19,7 @@ mod session;
 mod timers;
 mod write;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -41,8 +42,9 @@ use tokio::time::Sleep;
 use crate::admission::Admission;
 use crate::http::HttpService;
 use crate::inbox::{Inbox, Order};
-use crate::keeper::Desk;
-use crate::stats::Stats;
+use crate::journal::Journal;
+use crate::keeper::{Clock, Desk};
+use crate::stats::{KeeperStats, Stats};
 use crate::{Config, ConnectionId, Hub, Router};
 
 pub(crate) use command::{Completion, HandlerEnd, HandlerTicket};
@@ -61,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) http: HttpService,
     /// One for each shard, so that counting costs no traffic between cores.
     pub(crate) stats: Arc<[Stats]>,
+    pub(crate) keeper_stats: Arc<KeeperStats>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) clock: Clock,
     pub(crate) admission: Arc<Admission>,
     pub(crate) inboxes: Arc<[Inbox]>,
     pub(crate) desk: Arc<Desk>,
@@ -113,6 +118,10 @@ pub(crate) struct Shard {
     /// Peers with something to read, and with something to write.
     ready: VecDeque<usize>,
     dirty: VecDeque<usize>,
+    /// Peers whose sockets take no more for now, and those whose feeds are behind: what is looked at
+    /// for gauges, so that it costs nothing where everybody keeps up.
+    blocked: HashSet<usize>,
+    behind: HashSet<usize>,
     /// Whether the last poll may have left events behind.
     has_more_events: bool,
 
@@ -161,7 +170,7 @@ impl Shard {
         let (inboxes, desk) = (shared.inboxes.clone(), shared.desk.clone());
         Ok(Shard {
             index,
-            hub: Hub::new(inboxes, desk, shared.config.hub_bytes_max),
+            hub: Hub::new(inboxes, desk, shared.journal.clone(), shared.config.hub_bytes_max),
             limits: Arc::new(shared.config.limits.clone()),
             timing: Arc::new(shared.config.timing.clone()),
             shared,
@@ -190,6 +199,8 @@ impl Shard {
             feed_bytes_max,
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
+            blocked: HashSet::new(),
+            behind: HashSet::new(),
             has_more_events: true,
             scratch: vec![0; SCRATCH_BYTES].into(),
             spare_buffers: Vec::new(),
@@ -327,6 +338,7 @@ impl Shard {
             }
             Order::HttpDone => self.http_count -= 1,
             Order::StoreFailed => self.end_sessions(now),
+            Order::Gauge => self.gauge(),
             Order::Drain => self.begin_drain(now),
             Order::Stop => self.is_stopped = true,
         }

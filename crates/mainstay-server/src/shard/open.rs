@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use mainstay_node::{Happening, Note};
 use mainstay_wire::frame::Compression;
 use mainstay_wire::handshake::{
     AcceptOptions, Accepted, HeadLimits, Refusal, RequestHead, UpgradeRequest, accept,
@@ -248,6 +249,10 @@ impl Shard {
         }
         if let Some(encoding) = encoding {
             connection.beat_with(encoding);
+        }
+        if encoding.is_none() {
+            let detail = peer.address.to_string().into();
+            self.note(Note { detail, ..Note::of(Happening::Connected) }, peer.id);
         }
         let mut open = Open::new(connection, deflate);
         let deadline = now + self.shared.config.hello_timeout;

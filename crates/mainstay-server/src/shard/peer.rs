@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     /// Whether the shard's list of peers to read, or to flush, already has this one.
     pub(crate) is_in_ready: bool,
     pub(crate) is_in_dirty: bool,
+    /// Whether the shard's set of peers whose sockets take no more has this one.
+    pub(crate) is_blocked: bool,
     /// The moment for which the shard's timers hold an entry of this peer.
     pub(crate) armed_at: Option<Instant>,
     /// Why writing failed; what the peer said before is read first.
@@ -47,6 +49,14 @@ impl Peer {
     /// Whether a WebSocket's frames wait to be written.
     pub(crate) fn has_unsent(&self) -> bool {
         matches!(&self.stage, Stage::Open(open) if !open.connection.outbox().is_empty())
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Open(open) => open.connection.outbox().bytes(),
+            Stage::Opening(_) | Stage::Refused { .. } => 0,
+        }
     }
 
     /// Ends a socket that is no WebSocket.

@@ -59,6 +59,7 @@ impl Shard {
                     // A short read of a stream that has not ended has taken all there is.
                     peer.is_readable =
                         count == scratch.len() || peer.is_read_closed || peer.write_error.is_some();
+                    self.stats().count_read(count);
                     if let Some(bytes) = scratch.get_mut(..count) {
                         self.feed(now, peer, bytes);
                     }
@@ -83,8 +84,9 @@ impl Shard {
     /// kept and reading pauses: the peer is slowed down by TCP.
     fn feed(&mut self, now: Instant, peer: &mut Peer, bytes: &mut [u8]) {
         let mut input = bytes;
+        let Stage::Open(open) = &mut peer.stage else { return };
+        let received_before = open.received_count;
         loop {
-            let Stage::Open(open) = &mut peer.stage else { return };
             let is_held = open.session.is_some() && self.is_desk_full;
             if is_held || !open.may_take(self.shared.config.command_queue_count_max) {
                 if is_held {
@@ -93,13 +95,14 @@ impl Shard {
                 open.is_paused = true;
                 open.connection.pause_reading();
                 open.unread = input.to_vec();
-                return;
+                break;
             }
             let message = open.connection.receive(now, &mut input, &mut self.inflater);
-            let Some(message) = message else { return };
+            let Some(message) = message else { break };
             open.received_count += 1;
             self.handle_message(now, peer.id, open, message);
         }
+        self.stats().count_messages_in(open.received_count - received_before);
     }
 
     /// Ends a pause whose cause is gone.

@@ -6,13 +6,13 @@
 use std::mem;
 use std::time::Instant;
 
-use mainstay_node::{Effect, Input, Page};
+use mainstay_node::{Effect, Happening, Input, Note, Pace, Page};
 use mainstay_wire::frame::Opcode;
 use mainstay_wire::session::{
     ClientFrame, Encoding, ErrorCode, Event, Failure, Malformed, MalformedKind, Offset, Principal,
     Problem, ServerFrame,
 };
-use mainstay_wire::{ChannelName, EndReason};
+use mainstay_wire::{ChannelName, End, EndReason};
 
 use super::Shard;
 use super::fanout::{Form, RunFrames};
@@ -28,7 +28,7 @@ pub(crate) struct SessionPeer {
     /// The channel of which a page is on its way.
     reading: Option<ChannelName>,
     /// Whether some feed may be behind.
-    is_behind: bool,
+    pub(super) lag: Lag,
 }
 
 /// How far a connection of the session dialect has come.
@@ -40,6 +40,19 @@ pub(crate) enum Phase {
     Greeted,
 }
 
+/// Whether a client keeps up, and for how long it has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lag {
+    /// Every feed is live.
+    None,
+    /// Some feed is behind. Most catch up at once, which nobody need know.
+    New,
+    /// It was when gauges were last looked at.
+    Seen,
+    /// The journal says so.
+    Noted,
+}
+
 impl SessionPeer {
     pub(crate) fn new(
         encoding: Encoding,
@@ -47,7 +60,16 @@ impl SessionPeer {
         deadline: Instant,
     ) -> SessionPeer {
         let phase = Phase::AwaitingHello { deadline };
-        SessionPeer { encoding, principal, phase, reading: None, is_behind: false }
+        SessionPeer { encoding, principal, phase, reading: None, lag: Lag::None }
+    }
+
+    /// Whether it kept up until now.
+    fn begins_to_lag(&mut self) -> bool {
+        let is_new = self.lag == Lag::None;
+        if is_new {
+            self.lag = Lag::New;
+        }
+        is_new
     }
 
     pub(crate) fn hello_deadline(&self) -> Option<Instant> {
@@ -154,8 +176,8 @@ impl Shard {
             Effect::Close { connection, reason, detail } => {
                 self.close_connection(now, connection.into(), reason, &detail);
             }
-            // The keeper gives answers itself.
-            Effect::Answer { .. } => {}
+            // The keeper does these itself.
+            Effect::Answer { .. } | Effect::Note(_) => {}
         }
     }
 
@@ -183,8 +205,8 @@ impl Shard {
         self.change(now, id, |shard, open| {
             shard.channels.feed(id.slot(), channel, after, head);
             open.forget_read(channel);
-            if let Some(session) = &mut open.session {
-                session.is_behind |= after < head;
+            if after < head {
+                shard.begin_lag(id.slot(), open);
             }
         });
     }
@@ -227,8 +249,9 @@ impl Shard {
         if let Some(Some(peer)) = self.peers.get_mut(slot)
             && let Stage::Open(open) = &mut peer.stage
             && let Some(session) = &mut open.session
+            && session.begins_to_lag()
         {
-            session.is_behind = true;
+            self.behind.insert(slot);
         }
     }
 
@@ -236,7 +259,7 @@ impl Shard {
     pub(super) fn read_on(&mut self, peer: &mut Peer) {
         let Stage::Open(open) = &mut peer.stage else { return };
         let Some(session) = &mut open.session else { return };
-        if !session.is_behind || session.reading.is_some() || !open.connection.is_open() {
+        if session.lag == Lag::None || session.reading.is_some() || !open.connection.is_open() {
             return;
         }
         let waiting = open.connection.outbox().bytes();
@@ -250,15 +273,35 @@ impl Shard {
                 let connection = peer.id.into();
                 self.inputs.push(Input::Read { connection, channel, after, bytes_max });
             }
-            None => session.is_behind = false,
+            None => self.end_lag(peer),
         }
     }
 
+    fn begin_lag(&mut self, slot: usize, open: &mut Open) {
+        if open.session.as_mut().is_some_and(|session| session.begins_to_lag()) {
+            self.behind.insert(slot);
+        }
+    }
+
+    fn end_lag(&mut self, peer: &mut Peer) {
+        let Stage::Open(open) = &mut peer.stage else { return };
+        let Some(session) = &mut open.session else { return };
+        if session.lag == Lag::Noted {
+            let connection = peer.id.into();
+            self.inputs.push(Input::Pace { connection, pace: Pace::Live });
+        }
+        session.lag = Lag::None;
+        self.behind.remove(&peer.id.slot());
+    }
+
     /// Tells the keeper that a connection is gone.
-    pub(super) fn report_gone(&mut self, id: ConnectionId, open: &Open, end: &'static str) {
+    pub(super) fn report_gone(&mut self, id: ConnectionId, open: &Open, end: &End) {
         let is_known = open.session.as_ref().is_some_and(|s| s.phase == Phase::Greeted);
         if is_known {
-            self.inputs.push(Input::Gone { connection: id.into(), end });
+            let (connection, detail) = (id.into(), end.detail.as_str().into());
+            self.inputs.push(Input::Gone { connection, end: end.reason, detail });
+        } else {
+            self.note(Note::of(Happening::Closed).because(end.reason, &end.detail), id);
         }
     }
 

@@ -12,13 +12,18 @@ impl Shard {
     /// Writes what has gathered. A long fan-out is spread over several turns, so that reading goes
     /// on in between.
     pub(super) fn flush_dirty(&mut self, now: Instant) {
+        let mut written = 0;
         for _ in 0..self.dirty.len().min(FLUSH_COUNT_MAX) {
-            let Some(slot) = self.dirty.pop_front() else { return };
+            let Some(slot) = self.dirty.pop_front() else { break };
             let Some(mut peer) = self.take_slot(slot) else { continue };
             peer.is_in_dirty = false;
-            peer.flush(now);
+            written += peer.flush(now);
+            self.note_blocked(&mut peer);
             self.queue_reading(&mut peer);
             self.settle(now, peer);
+        }
+        if written > 0 {
+            self.stats().count_written(written);
         }
     }
 
@@ -35,19 +40,23 @@ impl Shard {
 }
 
 impl Peer {
-    /// Writes until the outbox is empty or the socket takes no more.
-    fn flush(&mut self, now: Instant) {
-        let Stage::Open(open) = &mut self.stage else { return };
+    /// Writes until the outbox is empty or the socket takes no more. Gives how many bytes it took.
+    fn flush(&mut self, now: Instant) -> usize {
+        let mut total = 0;
+        let Stage::Open(open) = &mut self.stage else { return total };
         while !open.connection.outbox().is_empty() && self.is_writable {
             let mut slices = [IoSlice::new(&[]); SLICE_COUNT_MAX];
             let count = open.connection.outbox().slices(&mut slices);
             let written = match slices.get(..count) {
                 Some([slice]) => (&self.stream).write(slice),
                 Some(slices) => (&self.stream).write_vectored(slices),
-                None => return,
+                None => return total,
             };
             match written {
-                Ok(count) => open.connection.handle_written(now, count),
+                Ok(count) => {
+                    total += count;
+                    open.connection.handle_written(now, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_writable = false;
                     open.connection.handle_written(now, 0);
@@ -64,6 +73,7 @@ impl Peer {
                 }
             }
         }
+        total
     }
 }
 

@@ -80,7 +80,7 @@ fn all(arguments: &Arguments) -> Result<String, Failure> {
             subscriptions.len().to_string(),
             lag.map_or_else(String::new, |lag| lag.to_string()),
             cell(&session["principal"]),
-            cell(&session["last_end"]),
+            cell(&session["last_end"]["reason"]),
             cell(&session["client"]),
         ]);
     }

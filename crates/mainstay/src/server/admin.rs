@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use mainstay_admin::{Access, Options, ServeLimits};
-use mainstay_server::Server;
+use mainstay_admin::{Access, Endpoint, History, Options, ServeLimits};
+use mainstay_server::{Origin, Server, StatsSnapshot};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 
-use crate::settings::{Origin, Resolved, Settings};
+use crate::settings::{self, Resolved, Settings};
 
 /// What became of the address.
 pub(super) enum Bound {
@@ -64,7 +64,7 @@ pub(super) async fn bind(resolved: &Resolved) -> Result<Bound, Box<dyn Error>> {
 
 fn is_default(resolved: &Resolved) -> bool {
     let entry = resolved.entries.iter().find(|entry| entry.setting.key == "admin_address");
-    entry.is_some_and(|entry| entry.origin == Origin::Default)
+    entry.is_some_and(|entry| entry.origin == settings::Origin::Default)
 }
 
 /// Serves the API of `server`.
@@ -80,10 +80,26 @@ pub(super) fn start(
 ) -> io::Result<Running> {
     let address = listener.local_addr()?;
     let counted = Arc::downgrade(server);
+    let stats: Arc<dyn Fn() -> StatsSnapshot + Send + Sync> = Arc::new(move || {
+        let server = counted.upgrade();
+        server.map(|server| server.stats()).unwrap_or_default()
+    });
+    let counted = Arc::downgrade(server);
+    let history = History::default();
+    let keeping = history.clone().keep(Arc::new({
+        let stats = stats.clone();
+        move || {
+            // What the shards write down now is in the next sample.
+            counted.upgrade().iter().for_each(|server| server.refresh_gauges());
+            stats()
+        }
+    }));
     let options = Options {
         access,
         message_bytes_max: settings.message_bytes_max,
-        stats: Arc::new(move || counted.upgrade().map(|server| server.stats()).unwrap_or_default()),
+        stats,
+        history,
+        endpoints: endpoints(settings, server),
         leaving,
     };
     let app = mainstay_admin::routes(Arc::new(server.hub().clone()), options);
@@ -99,6 +115,7 @@ pub(super) fn start(
         runtime.block_on(async {
             tokio::select! {
                 () = mainstay_admin::serve(listener, app, limits) => {}
+                () = keeping => {}
                 _ = stopped => {}
             }
         });
@@ -106,3 +123,36 @@ pub(super) fn start(
     })?;
     Ok(Running { address, _stop: stop })
 }
+
+fn endpoints(settings: &Settings, server: &Server) -> Vec<Endpoint> {
+    let mut ports: Vec<u16> = server.addresses().iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let endpoint = |port| Endpoint { path: settings.path.clone(), port, is_tls: false };
+    ports.into_iter().map(endpoint).collect()
+}
+
+/// The origins of a page that comes from the API's listener: the console's.
+///
+/// The page of a listener that only this machine reaches may have been asked for by any name of this
+/// machine. One that listens on every address has no name that is known here; pages that it serves are
+/// admitted with `origins`.
+pub(super) fn origins(bound: &Bound, settings: &Settings) -> Vec<Origin> {
+    let Bound::Listener(listener, _) = bound else { return Vec::new() };
+    let Ok(address) = listener.local_addr() else { return Vec::new() };
+    let configured = settings.admin_address.as_deref().and_then(|text| text.rsplit_once(':'));
+    let configured = configured.map(|(host, _)| host.to_ascii_lowercase());
+    let mut hosts: Vec<String> = configured.into_iter().collect();
+    if address.ip().is_loopback() {
+        hosts.extend(LOOPBACK_HOSTS.map(str::to_owned));
+    }
+    if address.ip().is_unspecified() {
+        hosts.clear();
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    let port = address.port();
+    hosts.iter().filter_map(|host| format!("http://{host}:{port}").parse().ok()).collect()
+}
+
+const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

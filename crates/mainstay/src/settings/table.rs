@@ -245,6 +245,14 @@ settings! {
             "How long a member that lost its connection stays one",
             "A page that is loaded again has not left.";
     }
+    "Looking back" {
+        journal_count_max: Count = "10000" in "0"..="1_000_000",
+            "Latest happenings (sessions and connections that came, went and why) that are kept",
+            "In memory, some 150 bytes each. Older ones are forgotten, and whoever reads on is told.";
+        journal_bytes_max: Bytes = "4MiB" in "0B"..="1GiB",
+            "Bytes of the same",
+            "The first of the two bounds that is reached counts.";
+    }
     "Liveness" {
         ping_interval: Duration = "25s" in "10ms"..="1h",
             "Silence towards a client after which it is pinged",
