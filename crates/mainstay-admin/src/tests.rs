@@ -1,7 +1,9 @@
 //! The routes against a double, and streams against a scripted log.
 
 mod api;
+mod console;
 mod streams;
+mod watching;
 
 use std::sync::Arc;
 

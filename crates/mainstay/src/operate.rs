@@ -1,4 +1,4 @@
-//! `mainstay send`, `sessions` and `channels`: what an operator asks a running server, over its HTTP
+//! `mainstay send`, `sessions`, `why` and `channels`: what an operator asks a running server, over its HTTP
 //! API.
 
 mod api;
@@ -6,6 +6,7 @@ pub(crate) mod channels;
 pub(crate) mod send;
 pub(crate) mod sessions;
 mod table;
+pub(crate) mod why;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

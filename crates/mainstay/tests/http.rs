@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test states its expectations with unwrap")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -337,12 +337,21 @@ struct Session {
 
 impl Session {
     fn open(server: &Server) -> Session {
+        Session::begin(server, "", &Value::Null)
+    }
+
+    /// The same session over a new connection.
+    fn resume(&self, server: &Server) -> Session {
+        Session::begin(server, "", &self.welcome)
+    }
+
+    fn begin(server: &Server, headers: &str, before: &Value) -> Session {
         let mut stream = connect(server.public);
         write!(
             stream,
             "GET /server HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: mainstay.v1.json\r\n\r\n",
+             Sec-WebSocket-Protocol: mainstay.v1.json\r\n{headers}\r\n",
             server.public
         )
         .unwrap();
@@ -353,8 +362,13 @@ impl Session {
             head.push(byte[0]);
         }
         let mut session = Session { stream, welcome: Value::Null };
-        session.say(&json!({"type": "hello", "client": "test/1.0", "unanswered_from": 1,
-            "accepted": 0, "cursors": []}));
+        let mut hello = json!({"type": "hello", "client": "test/1.0", "unanswered_from": 1,
+            "accepted": 0, "cursors": []});
+        if !before.is_null() {
+            (hello["session"], hello["token"]) =
+                (before["session"].clone(), before["token"].clone());
+        }
+        session.say(&hello);
         session.welcome = session.hear("welcome").unwrap();
         session
     }
@@ -451,4 +465,142 @@ fn a_session_is_seen_sent_to_asked_and_ended() {
     assert_eq!(ask(server.api, "DELETE", &path, "", "").0, 404);
 }
 
+/// What the journal tells of a session, once it has as much to tell.
+fn story(server: &Server, session: &str, length: usize) -> Vec<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, journal) = server.get(&format!("/v1/journal?session={session}"));
+        assert_eq!(status, 200, "{journal}");
+        let entries = journal["entries"].as_array().unwrap();
+        if entries.len() >= length || Instant::now() > deadline {
+            let seqs = entries.iter().map(|entry| entry["seq"].as_u64().unwrap());
+            assert!(seqs.is_sorted(), "{journal}");
+            let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or("").to_owned();
+            let line = |entry| format!("{} {}", text(entry, "what"), text(entry, "reason"));
+            return entries.iter().map(|entry| line(entry).trim_end().to_owned()).collect();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_journal_tells_why() {
+    let server = Server::start(&["--session-expiry=1s", "--journal-count-max=40"]);
+    let first = Session::open(&server);
+    let id = first.id();
+    let lost = ["opened", "lost peer_eof"];
+    first.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(story(&server, &id, 2), lost);
+    let seen = server.get(&format!("/v1/sessions/{id}")).1;
+    assert_eq!((&seen["resumes"], &seen["last_end"]["reason"]), (&json!(0), &json!("peer_eof")));
+    let since_ms = seen["since_ms"].as_u64().unwrap();
+    assert!(seen["last_end"]["at_ms"].as_u64().unwrap() >= since_ms, "{seen}");
+
+    let second = first.resume(&server);
+    let mut third = second.resume(&server);
+    third.say(&json!({"type": "subscribe", "channel": "news", "start": "now"}));
+    let taken_over =
+        ["resumed", "superseded superseded", "resumed", "subscribed"].map(str::to_owned);
+    assert_eq!(story(&server, &id, 6)[2..], taken_over);
+    let seen = server.get(&format!("/v1/sessions/{id}")).1;
+    assert_eq!((&seen["resumes"], &seen["last_end"]["reason"]), (&json!(2), &json!("superseded")));
+    assert_eq!(seen["since_ms"], since_ms);
+    third.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(story(&server, &id, 8)[6..], ["lost peer_eof", "expired"]);
+
+    let connected = Session::open(&server);
+    let ended = connected.id();
+    let path = format!("/v1/sessions/{ended}");
+    assert_eq!(ask(server.api, "DELETE", &path, "", "").0, 200);
+    assert_eq!(story(&server, &ended, 2)[1], "ended disconnected");
+
+    for _ in 0..20 {
+        let mut session = Session::open(&server);
+        session.say(&json!({"type": "bye"}));
+        while session.hear("never").is_some() {}
+    }
+    let (_, journal) = server.get("/v1/journal?limit=1000");
+    let forgotten = journal["forgotten_up_to"].as_u64().unwrap();
+    assert!(forgotten >= 10, "{forgotten}");
+    assert_eq!(journal["entries"].as_array().unwrap().len(), 40);
+    assert_eq!(journal["entries"][0]["seq"], forgotten + 1);
+    assert_eq!(story(&server, &id, 0), Vec::<String>::new(), "it is forgotten");
+}
+
+#[test]
+fn history_shows_what_has_gone_on() {
+    let server = Server::start(&[]);
+    let mut session = Session::open(&server);
+    session.say(&json!({"type": "request", "number": 1, "command": "a", "payload": null}));
+    session.hear("reply").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let history = loop {
+        let (status, history) = server.get("/v1/stats/history");
+        assert_eq!((status, &history["interval_ms"]), (200, &json!(1_000)));
+        let last = |table: &str, name: &str| {
+            history[table][name].as_array().and_then(|column| column.last()?.as_u64())
+        };
+        if last("counters", "commands") == Some(1) && last("gauges", "connections") == Some(1) {
+            break history;
+        }
+        assert!(Instant::now() < deadline, "{history}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    let at_ms = history["at_ms"].as_array().unwrap();
+    assert_eq!(history["counters"]["bytes_in"].as_array().unwrap().len(), at_ms.len());
+    assert_eq!(history["gauges"]["sessions_connected"].as_array().unwrap().last(), Some(&json!(1)));
+    let (_, stats) = server.get("/v1/stats");
+    assert_eq!(stats["sessions"], json!({"connected": 1, "away": 0}));
+    assert!(stats["bytes_in"].as_u64() > Some(100) && stats["bytes_out"].as_u64() > Some(100));
+    assert!(stats["started_at_ms"].as_u64() <= at_ms[0].as_u64(), "{stats}");
+}
+
+#[test]
+fn the_console_is_served_and_its_page_may_use_the_endpoint() {
+    let server = Server::start(&[]);
+    let mut stream = connect(server.api);
+    write!(stream, "GET /console/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.api)
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'self'"), "{page}");
+    let (_, told) = server.get("/v1/server");
+    let endpoint = json!({"path": "/server", "port": server.public.port(), "is_tls": false});
+    assert_eq!(told["endpoints"], json!([endpoint]));
+
+    let opens = |origin: &str| {
+        let mut stream = connect(server.public);
+        write!(
+            stream,
+            "GET /server HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Origin: {origin}\r\n\r\n",
+            server.public
+        )
+        .unwrap();
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).unwrap();
+        &line == b"HTTP/1.1 101"
+    };
+    let port = server.api.port();
+    for host in ["127.0.0.1", "localhost", "[::1]"] {
+        assert!(opens(&format!("http://{host}:{port}")), "{host}");
+    }
+    for origin in [
+        format!("https://127.0.0.1:{port}"),
+        format!("http://evil.example:{port}"),
+        format!("http://127.0.0.2:{port}"),
+        format!("http://127.0.0.1:{}", port.wrapping_add(1)),
+        "null".to_owned(),
+    ] {
+        assert!(!opens(&origin), "{origin}");
+    }
+    // Nothing else of the public side is open to it.
+    let origin = format!("Origin: http://127.0.0.1:{port}\r\n");
+    let stream = server.events("channel=news", &origin);
+    assert!(stream.head.starts_with("HTTP/1.1 403 "), "{}", stream.head);
+}
+
 const EVENT_COUNT: usize = 300;
+const PATIENCE: Duration = Duration::from_secs(20);

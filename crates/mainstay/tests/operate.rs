@@ -187,6 +187,29 @@ fn sessions_are_listed_shown_and_ended() {
 }
 
 #[test]
+fn why_tells_the_story_of_a_session_in_words() {
+    let api = Api::open();
+    let (code, out, err) = api.run(&["why", ID]);
+    assert_eq!((code, out.lines().count()), (0, 1200), "{err}");
+    let lines: Vec<&str> = out.lines().take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "2026-11-24T09:22:45.597Z  the session began (evil\\u{1b}[31m), \
+             connection 0000000000000007",
+            "2026-11-24T09:22:45.598Z  its connection was lost: ping_timeout (silent for 35 s), \
+             connection 0000000000000007",
+        ]
+    );
+    let (code, out, _) = api.run(&["why", ID, "--json"]);
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((code, &last["seq"]), (0, &1200.into()));
+    let (code, _, err) = api.run(&["why", "x"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: malformed: "), "{err}");
+}
+
+#[test]
 fn channels_are_listed_over_all_pages_and_shown() {
     let api = Api::open();
     let (code, out, err) = api.run(&["channels"]);

@@ -22,4 +22,6 @@ mod commands;
 
 mod calls;
 
+mod notes;
+
 mod random;

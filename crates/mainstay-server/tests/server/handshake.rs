@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use mainstay_server::EndReason;
+use mainstay_server::{EndReason, Origin, OriginPolicy};
 
 use crate::support::{TestServer, exchange, handshake, read_head, read_to_end};
 
@@ -61,6 +61,38 @@ fn pages_of_other_origins_are_refused() {
     for origin in ["http://localhost", "http://evil.example", "null", "http://localhost:8080.evil"]
     {
         assert!(ask(origin).starts_with("HTTP/1.1 403 "), "{origin}");
+    }
+}
+
+#[test]
+fn pages_of_the_origins_of_the_endpoint_are_admitted_to_it_and_no_others() {
+    let ask = |server: &TestServer, origin: &str| {
+        let mut stream = server.stream();
+        let headers = format!("Origin: {origin}\r\n");
+        stream.write_all(handshake("/server", &headers).as_bytes()).expect("written");
+        read_head(&mut stream).contains(" 101 ")
+    };
+    let console: Origin = "http://127.0.0.1:8081".parse().expect("an origin");
+    let app = "https://app.example".parse().expect("an origin");
+    for origins in [OriginPolicy::SameOrigin, OriginPolicy::AllowList(vec![app])] {
+        let is_listed = origins != OriginPolicy::SameOrigin;
+        let server = TestServer::configured(|config| {
+            config.origins = origins;
+            config.endpoint_origins = vec![console.clone()];
+        });
+        assert!(ask(&server, "http://127.0.0.1:8081"));
+        assert!(ask(&server, "http://localhost:8080"), "its own");
+        assert_eq!(ask(&server, "https://app.example"), is_listed);
+        for origin in [
+            "https://127.0.0.1:8081",
+            "http://127.0.0.1",
+            "http://127.0.0.1:8082",
+            "http://localhost:8081",
+            "http://evil.example:8081",
+            "null",
+        ] {
+            assert!(!ask(&server, origin), "{origin}");
+        }
     }
 }
 

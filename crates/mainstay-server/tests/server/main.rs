@@ -14,3 +14,4 @@ mod handshake;
 mod hub;
 mod mounted;
 mod sessions;
+mod watching;

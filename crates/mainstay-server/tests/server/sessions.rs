@@ -15,19 +15,19 @@ use tungstenite::{Message, WebSocket};
 use crate::support::{Client, PATIENCE, TestServer, gated, short_pings, wait_until};
 
 /// A connection that speaks the session dialect in JSON.
-struct Peer {
-    socket: WebSocket<TcpStream>,
+pub(crate) struct Peer {
+    pub(crate) socket: WebSocket<TcpStream>,
 }
 
 /// What is needed to come back.
 #[derive(Clone, Debug)]
-struct Ticket {
-    session: String,
+pub(crate) struct Ticket {
+    pub(crate) session: String,
     token: String,
 }
 
 impl Peer {
-    fn open(server: &TestServer) -> Peer {
+    pub(crate) fn open(server: &TestServer) -> Peer {
         Peer::open_as(server, None)
     }
 
@@ -46,7 +46,7 @@ impl Peer {
     }
 
     /// A connection with a new session.
-    fn begin(server: &TestServer) -> (Peer, Ticket) {
+    pub(crate) fn begin(server: &TestServer) -> (Peer, Ticket) {
         let mut peer = Peer::open(server);
         let welcome = peer.hello(None, 1, json!([]));
         assert_eq!(welcome["standing"], "new");
@@ -54,7 +54,12 @@ impl Peer {
         (peer, ticket)
     }
 
-    fn hello(&mut self, ticket: Option<&Ticket>, unanswered_from: u64, cursors: Value) -> Value {
+    pub(crate) fn hello(
+        &mut self,
+        ticket: Option<&Ticket>,
+        unanswered_from: u64,
+        cursors: Value,
+    ) -> Value {
         let mut hello = json!({
             "type": "hello", "client": "test/1", "unanswered_from": unanswered_from,
             "accepted": 0, "cursors": cursors,
@@ -67,7 +72,7 @@ impl Peer {
         self.expect("welcome")
     }
 
-    fn say(&mut self, frame: Value) {
+    pub(crate) fn say(&mut self, frame: Value) {
         self.socket.send(Message::text(frame.to_string())).expect("sent");
     }
 
@@ -90,18 +95,18 @@ impl Peer {
     }
 
     #[track_caller]
-    fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
         let frame = self.hear();
         assert_eq!(frame["type"], kind, "{frame}");
         frame
     }
 
-    fn subscribe(&mut self, channel: &str, start: Value) -> Value {
+    pub(crate) fn subscribe(&mut self, channel: &str, start: Value) -> Value {
         self.say(json!({ "type": "subscribe", "channel": channel, "start": start }));
         self.expect("subscribed")
     }
 
-    fn publish(&mut self, number: u64, channel: &str, payload: Value) {
+    pub(crate) fn publish(&mut self, number: u64, channel: &str, payload: Value) {
         self.say(json!({
             "type": "publish", "number": number, "channel": channel, "payload": payload,
         }));
@@ -119,7 +124,7 @@ impl Peer {
 }
 
 impl Ticket {
-    fn of(welcome: &Value) -> Ticket {
+    pub(crate) fn of(welcome: &Value) -> Ticket {
         let text = |field: &str| welcome[field].as_str().expect("a text").to_owned();
         Ticket { session: text("session"), token: text("token") }
     }
@@ -129,7 +134,7 @@ fn cursor(channel: &str, subscribed: &Value, offset: u64) -> Value {
     json!({ "channel": channel, "epoch": subscribed["epoch"], "offset": offset })
 }
 
-fn name(channel: &str) -> ChannelName {
+pub(crate) fn name(channel: &str) -> ChannelName {
     ChannelName::parse(channel).expect("a channel name")
 }
 

@@ -95,9 +95,13 @@ fn one(arguments: &Arguments, id: &str) -> Result<String, Failure> {
     let mut fields = Table::new(&["FIELD", "VALUE"]);
     let object = session.as_object().into_iter().flatten();
     for (name, value) in object.filter(|(name, _)| *name != "subscriptions") {
-        fields.push(&[name.clone(), cell(value)]);
+        match name.as_str() {
+            "last_end" => fields.push(&[name.clone(), cell(&value["reason"])]),
+            _ => fields.push(&[name.clone(), cell(value)]),
+        }
     }
     fields.push(&["age".to_owned(), age(&session["since_ms"])]);
+    fields.push(&["last_end_age".to_owned(), age(&session["last_end"]["at_ms"])]);
     let mut text = fields.text();
     let subscriptions = session["subscriptions"].as_array().map_or(&[][..], Vec::as_slice);
     if !subscriptions.is_empty() {

@@ -124,8 +124,8 @@ settings! {
     }
     "HTTP API" {
         admin_address: OptionalAddress = "127.0.0.1:8081",
-            "Host and port of the HTTP API and its health check, or `none`",
-            "Programs of this machine only, and no web page. If the default is taken the server \
+            "Host and port of the HTTP API and the web console, or `none`",
+            "Programs of this machine only, and no web page but the console's. If the default is taken the server \
              starts without the API and says so; an address that is given must be free.";
         admin_token: Secret = "none",
             "Secret that opens the HTTP API: `Authorization: Bearer ...`",
@@ -246,11 +246,11 @@ settings! {
             "A page that is loaded again has not left.";
     }
     "Looking back" {
-        journal_count_max: Count = "10000" in "0"..="1_000_000",
-            "Latest happenings (sessions and connections that came, went and why) that are kept",
-            "In memory, some 150 bytes each. Older ones are forgotten, and whoever reads on is told.";
-        journal_bytes_max: Bytes = "4MiB" in "0B"..="1GiB",
-            "Bytes of the same",
+        journal_count_max: Count = "10000" in "1"..="1_000_000",
+            "Entries of the journal: who came, went and why",
+            "In memory, some 150 bytes each. Older ones are forgotten, and whoever reads is told so.";
+        journal_bytes_max: Bytes = "4MiB" in "1KiB"..="1GiB",
+            "Bytes of the journal",
             "The first of the two bounds that is reached counts.";
     }
     "Liveness" {
