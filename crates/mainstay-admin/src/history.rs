@@ -58,7 +58,7 @@ impl History {
         let column = |get: fn(&StatsSnapshot) -> u64| -> Vec<u64> {
             wanted().map(|sample| get(&sample.stats)).collect()
         };
-        let columns = |table: &[(&'static str, fn(&StatsSnapshot) -> u64)]| {
+        let columns = |table: &[Column]| {
             table.iter().map(|(name, get)| ((*name).to_owned(), column(*get))).collect()
         };
         // A reason that occurred once is in every later sample.

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mainstay_node::{ConnectionKey, Note};
+use mainstay_node::{ConnectionKey, Happening, Note};
 use mainstay_wire::session::SessionId;
 
 /// The latest notes, bounded in count and bytes. In memory only, and what is pushed out is forgotten.
@@ -67,7 +67,7 @@ pub struct JournalPage {
     pub forgotten_up_to: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ring {
     entries: VecDeque<JournalEntry>,
     bytes: usize,
@@ -77,7 +77,15 @@ struct Ring {
 impl Journal {
     /// An empty one.
     pub fn new(limits: JournalLimits) -> Journal {
-        Journal { limits, ring: Mutex::default() }
+        // Its memory is taken and touched now: it never moves while others wait for it, and what a
+        // server needs as it fills up is what its connections need.
+        let count_max = limits.count_max.min(limits.bytes_max / size_of::<JournalEntry>());
+        let note = Note::of(Happening::Connected);
+        let blank = JournalEntry { seq: 0, at_ms: 0, note };
+        let mut entries = VecDeque::from(vec![blank; count_max + 1]);
+        entries.clear();
+        let ring = Ring { entries, bytes: 0, last_seq: 0 };
+        Journal { limits, ring: Mutex::new(ring) }
     }
 
     /// Puts in a note, and forgets the oldest if there is no room.
@@ -158,8 +166,6 @@ const DETAIL_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use mainstay_node::Happening;
-
     use super::*;
 
     fn session(byte: u8) -> SessionId {
