@@ -116,6 +116,10 @@ impl Node {
         happening: Happening,
         channel: &ChannelName,
     ) {
+        // Every session has its inboxes, and what clients do about them is nobody's wish.
+        if channel.is_inbox() {
+            return;
+        }
         let connection = self.connection(session);
         let note = Note { channel: Some(channel.clone()), ..Note::of(happening) };
         self.note(session, connection, note);

@@ -28,6 +28,7 @@ fn the_story_of_a_session_is_noted_in_order() {
     let mut world = World::new();
     let first = world.connect(1, hello());
     let session = first.session;
+    world.unsubscribe(1, &format!("$session/{session}"));
     world.subscribe(1, "news", Start::Now);
     world.commit();
     let epoch = world.subscribed(1, "news").expect("subscribed").epoch;
