@@ -7,8 +7,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mainstay_wire::session::{Payload, PayloadKind, Principal, SessionId};
+use mainstay_wire::session::{ErrorCode, Payload, PayloadKind, Principal, SessionId};
 
 use crate::{ConnectionId, Hub};
 
@@ -26,6 +27,8 @@ pub struct Request {
     pub payload: String,
     /// What is known besides when the request came in a session.
     pub session: Option<SessionRequest>,
+    /// How long the handler has, from when it is started: then it is stopped.
+    pub timeout: Duration,
     /// For speaking to others.
     pub hub: Hub,
 }
@@ -89,6 +92,7 @@ pub(crate) fn payload_text(payload: &Payload) -> Cow<'_, str> {
 /// Why a command failed: what the client is told, and apart from it what the log is told.
 #[derive(Debug)]
 pub struct CommandError {
+    code: ErrorCode,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -96,7 +100,18 @@ pub struct CommandError {
 impl CommandError {
     /// A failure that the client may read about.
     pub fn new(message: impl Into<String>) -> CommandError {
-        CommandError { message: message.into(), source: None }
+        CommandError::with_code(ErrorCode::HandlerFailed, message)
+    }
+
+    /// The same with another word of PROTOCOL.md, which only sessions are told:
+    /// [`ErrorCode::NeverRan`] for what certainly has done nothing.
+    pub fn with_code(code: ErrorCode, message: impl Into<String>) -> CommandError {
+        CommandError { code, message: message.into(), source: None }
+    }
+
+    /// What a program goes by.
+    pub fn code(&self) -> ErrorCode {
+        self.code
     }
 
     /// What the client is told.
@@ -119,7 +134,8 @@ impl fmt::Display for CommandError {
 /// So that `?` works in handlers: the client learns that something failed, the log learns what.
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> CommandError {
-        CommandError { message: "internal error".to_owned(), source: Some(Box::new(error)) }
+        let message = "internal error".to_owned();
+        CommandError { code: ErrorCode::Internal, message, source: Some(Box::new(error)) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mainstay_node::Input;
 use mainstay_wire::Message;
@@ -65,11 +65,7 @@ impl HandlerEnd {
         let failed = |code, message: String| Outcome::Failed(Failure { code, message });
         match self {
             HandlerEnd::Done(Ok(answer)) => Outcome::Done(answer.into_payload()),
-            HandlerEnd::Done(Err(error)) => {
-                let is_internal = error.cause().is_some();
-                let code = if is_internal { ErrorCode::Internal } else { ErrorCode::HandlerFailed };
-                failed(code, error.message().to_owned())
-            }
+            HandlerEnd::Done(Err(error)) => failed(error.code(), error.message().to_owned()),
             HandlerEnd::Panicked(_) => failed(ErrorCode::Internal, PANICKED.to_owned()),
             HandlerEnd::TimedOut => failed(ErrorCode::DeadlineExceeded, String::new()),
         }
@@ -118,6 +114,7 @@ impl Shard {
             command: message.command.clone().into_owned(),
             payload: message.some_other_thing.into_owned(),
             session: None,
+            timeout: self.shared.config.handler_timeout,
             hub: self.hub.clone(),
         };
         let CommandMessage { request_id, command, .. } = message;
@@ -242,12 +239,17 @@ impl Shard {
         self.stats().count_command();
         let number = request.number;
         let command = request.command.clone();
+        let timeout = match request.deadline_ms {
+            Some(deadline_ms) => Duration::from_millis(deadline_ms),
+            None => self.shared.config.handler_timeout,
+        };
         let request = Request {
             connection,
             request_id: i64::try_from(number).unwrap_or(i64::MAX),
             command: request.command,
             payload: payload_text(&request.payload).into_owned(),
             session: Some(SessionRequest { session, principal, payload: request.payload }),
+            timeout,
             hub: self.hub.clone(),
         };
         let ticket = Ticket {
