@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A back end for `mainstay server --handler 'exec:python3 examples/handlers/echo.py'`.
 
-One JSON object a line comes in on stdin: {"id", "key", "session", "principal", "connection", "command",
-"payload"}. One a line goes out on stdout, in any order: {"id", "result"} or {"id", "error"}. "key" is the
+One JSON object a line comes in on stdin: {"id", "key", "session", "principal", "connection",
+"deadline_ms", "command", "payload"}. One a line goes out on stdout, in any order: {"id", "result"} or {"id", "error"}. "key" is the
 same however often a request is sent: give it to whatever must do a thing only once.
 """
 

@@ -110,11 +110,9 @@ async fn serve(resolved: &Resolved, mut stop: Stop) -> Result<(), Box<dyn Error>
 }
 
 fn start_handler(settings: &Settings) -> Result<Option<Handler>, Box<dyn Error>> {
-    let Some(words) = &settings.handler else { return Ok(None) };
-    let line_bytes_max = settings.message_bytes_max + LINE_BYTES_RESERVE;
-    let handler = Handler::start(words, line_bytes_max);
-    let handler = handler
-        .map_err(|error| format!("cannot start the handler {:?}: {error}", words.join(" ")))?;
+    let Some(target) = &settings.handler else { return Ok(None) };
+    let handler = Handler::start(target, settings)
+        .map_err(|error| format!("cannot start the handler {target}: {error}"))?;
     Ok(Some(handler))
 }
 
@@ -169,9 +167,6 @@ fn raise_open_files(settings: &Settings) {
     }
 }
 
-/// Bytes of a handler program's line beyond what a message may have. An answer that is too big fails its
-/// own request; only one that is far too big costs the program, and everybody whose request it has.
-const LINE_BYTES_RESERVE: usize = 1024 * 1024;
 /// Listeners, pollers, logs, static files being sent, connections being refused.
 const OPEN_FILES_RESERVE: u64 = 256;
 /// Event streams at one time, beside the connections they are counted among.

@@ -6,6 +6,7 @@
 
 pub(crate) mod arguments;
 mod file;
+mod handler;
 pub(crate) mod kind;
 pub(crate) mod markdown;
 pub(crate) mod problem;
@@ -13,6 +14,7 @@ mod relation;
 mod resolve;
 mod table;
 
+pub(crate) use handler::{HandlerRetry, HandlerTarget};
 pub(crate) use resolve::{Entry, Origin, Resolved, environment, resolve};
 pub(crate) use table::{SETTINGS, Setting, Settings};
 

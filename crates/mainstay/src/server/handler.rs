@@ -1,109 +1,70 @@
-//! Commands run by a program in any language: one long-lived child, JSON lines both ways.
+//! Commands run by others: by a program in any language, or by a web service.
 //!
-//! A request is given to the child once. If the child ends while it has it, the request fails and the
-//! client is told that it may have run; it is never given to the next child.
+//! Whoever it is gets the same JSON object for each request, and is told as soon as nobody wants the
+//! answer any more: a program by a line, a web service by the end of its connection.
 
+mod delay;
+mod exec;
 mod line;
 mod program;
+mod webhook;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use mainstay_server::session::Payload;
-use mainstay_server::{CommandError, Request, Router};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use mainstay_server::Router;
 
-use program::Program;
+use crate::settings::{HandlerRetry, HandlerTarget, Settings};
+use exec::Exec;
+use webhook::Webhook;
 
-/// A handler program that runs, and is started again whenever it ends.
-pub(super) struct Handler {
-    desk: Desk,
-    task: JoinHandle<()>,
+/// What runs commands.
+pub(super) enum Handler {
+    /// A program that is started and stopped with the server.
+    Exec(Exec),
+    /// A URL that is posted to.
+    Webhook(Webhook),
 }
 
-/// Where requests are put for the program. Cheap to clone.
-#[derive(Clone)]
-struct Desk {
-    messages: mpsc::UnboundedSender<Message>,
-    last_id: Arc<AtomicU64>,
-}
-
-/// What the program's task is told. Requests are bounded by the server: each connection and each session
-/// has one at a time.
-enum Message {
-    Run(Job),
-    /// Nobody wants the answer any more.
-    Cancel(u64),
-    Stop,
-}
-
-/// A request on its way to the program.
-struct Job {
-    id: u64,
-    /// The request as a line.
-    line: Vec<u8>,
-    answer: oneshot::Sender<Result<Payload, String>>,
+/// What a handler may do.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    /// Requests that it has at one time; further ones wait.
+    concurrency_max: usize,
+    /// Bytes of a message, beyond which no answer can be passed on.
+    message_bytes_max: usize,
+    retry: HandlerRetry,
 }
 
 impl Handler {
-    /// Starts the program. Must be called inside a runtime, which serves its pipes.
+    /// Starts a program; a web service need not be there yet. Must be called inside a runtime that
+    /// lives as long as the handler: it serves the program's pipes, or the connections.
     ///
     /// # Errors
-    /// If it cannot be started.
-    pub(super) fn start(words: &[String], line_bytes_max: usize) -> io::Result<Handler> {
-        let program = Program::start(words.to_vec(), line_bytes_max)?;
-        let (messages, inbox) = mpsc::unbounded_channel();
-        let task = tokio::spawn(program.serve(inbox));
-        Ok(Handler { desk: Desk { messages, last_id: Arc::default() }, task })
-    }
-
-    /// A router that gives every command to the program.
-    pub(super) fn router(&self) -> Router {
-        let desk = self.desk.clone();
-        Router::new().payload_fallback(move |request| {
-            let desk = desk.clone();
-            async move { desk.run(request).await }
+    /// If a program cannot be started.
+    pub(super) fn start(target: &HandlerTarget, settings: &Settings) -> io::Result<Handler> {
+        let options = Options {
+            concurrency_max: settings.handler_concurrency_max,
+            message_bytes_max: settings.message_bytes_max,
+            retry: settings.handler_retry,
+        };
+        Ok(match target {
+            HandlerTarget::Exec(words) => Handler::Exec(Exec::start(words, options)?),
+            HandlerTarget::Webhook(url) => Handler::Webhook(Webhook::new(url, options)?),
         })
     }
 
-    /// Lets the program end: its input is closed, and if it has not ended in time it is killed.
-    pub(super) async fn stop(self) {
-        let _ = self.desk.messages.send(Message::Stop);
-        // A task that panicked has dropped the child, which kills it.
-        let _ = self.task.await;
-    }
-}
-
-impl Desk {
-    async fn run(&self, request: Request) -> Result<Payload, CommandError> {
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (answer, answered) = oneshot::channel();
-        let line = line::write_request(id, &request);
-        let job = Job { id, line, answer };
-        let stopped = || CommandError::new("the handler program has stopped");
-        self.messages.send(Message::Run(job)).map_err(|_| stopped())?;
-        // The server drops this future at the request's deadline and when it is cancelled.
-        let mut guard = CancelOnDrop { desk: Some(self), id };
-        let answer = answered.await;
-        guard.desk = None;
-        match answer {
-            Ok(answer) => answer.map_err(CommandError::new),
-            Err(_) => Err(stopped()),
+    /// A router that gives every command to it.
+    pub(super) fn router(&self) -> Router {
+        match self {
+            Handler::Exec(exec) => exec.router(),
+            Handler::Webhook(webhook) => webhook.router(),
         }
     }
-}
 
-struct CancelOnDrop<'a> {
-    desk: Option<&'a Desk>,
-    id: u64,
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(desk) = self.desk {
-            let _ = desk.messages.send(Message::Cancel(self.id));
+    /// Lets a program end; a web service is nobody's to end.
+    pub(super) async fn stop(self) {
+        if let Handler::Exec(exec) = self {
+            exec.stop().await;
         }
     }
 }

@@ -8,6 +8,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::nearest;
 
+pub(crate) use super::handler::{HandlerRetry, OptionalHandler};
+
 /// One kind of value.
 pub(crate) trait Kind {
     /// What a value is in memory.
@@ -134,35 +136,6 @@ impl Kind for Secret {
 
     fn write(value: &Option<Token>) -> String {
         value.as_ref().map_or_else(|| "none".to_owned(), Token::to_secret_text)
-    }
-}
-
-/// `exec:` and the words of a command line, or `none`.
-pub(crate) enum HandlerProgram {}
-
-impl Kind for HandlerProgram {
-    type Value = Option<Vec<String>>;
-    const SHAPE: Shape = Shape::new("HANDLER", Notation::Text);
-
-    fn read(text: &str) -> Result<Option<Vec<String>>, String> {
-        if text == "none" {
-            return Ok(None);
-        }
-        let Some(line) = text.strip_prefix("exec:") else {
-            return Err("must be none, or exec: and a program with its arguments".to_owned());
-        };
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        if words.is_empty() {
-            Err("names no program behind exec:".to_owned())
-        } else {
-            Ok(Some(words))
-        }
-    }
-
-    fn write(value: &Option<Vec<String>>) -> String {
-        value
-            .as_ref()
-            .map_or_else(|| "none".to_owned(), |words| format!("exec:{}", words.join(" ")))
     }
 }
 
@@ -525,17 +498,20 @@ impl Kind for Duration {
 }
 
 impl Shape {
-    const fn new(placeholder: &'static str, notation: Notation) -> Shape {
+    pub(super) const fn new(placeholder: &'static str, notation: Notation) -> Shape {
         Shape { placeholder, notation, choices: &[] }
     }
 
-    const fn choice(placeholder: &'static str, choices: &'static [&'static str]) -> Shape {
+    pub(super) const fn choice(
+        placeholder: &'static str,
+        choices: &'static [&'static str],
+    ) -> Shape {
         Shape { placeholder, notation: Notation::Text, choices }
     }
 }
 
 /// `must be a, b or c`, with a guess at what was meant.
-fn not_a_choice(text: &str, choices: &[&str]) -> String {
+pub(super) fn not_a_choice(text: &str, choices: &[&str]) -> String {
     let listed = match choices {
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
         [] => String::new(),
@@ -672,10 +648,6 @@ mod tests {
         reads::<DataFolder>("none", "none");
         reads::<DataFolder>("./data", "./data");
         refuses::<DataFolder>("", "working directory");
-        reads::<HandlerProgram>("none", "none");
-        reads::<HandlerProgram>("exec:python3  handler.py", "exec:python3 handler.py");
-        refuses::<HandlerProgram>("exec: ", "no program");
-        refuses::<HandlerProgram>("python3", "exec:");
         reads::<Header>("none", "none");
         reads::<Header>("X-User", "X-User");
         refuses::<Header>("", "none");
@@ -689,7 +661,31 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_is_a_program_or_a_url() {
+        reads::<OptionalHandler>("none", "none");
+        reads::<OptionalHandler>("exec:python3  handler.py", "exec:python3 handler.py");
+        reads::<OptionalHandler>("http://localhost:9000", "http://localhost:9000/");
+        reads::<OptionalHandler>("HTTP://[::1]/a/b?c=d", "http://[::1]/a/b?c=d");
+        for (text, part) in [
+            ("exec: ", "no program"),
+            ("python3", "exec:"),
+            ("", "http://HOST:PORT/PATH"),
+            ("localhost:9000", "http://HOST:PORT/PATH"),
+            ("ftp://a/", "http://HOST:PORT/PATH"),
+            ("https://a/", "proxy"),
+            ("http://", "no URL"),
+            ("http://a:99999/", "no URL: invalid port"),
+            ("http://a b/", "no URL"),
+            ("http://user:pass@a/", "password"),
+            ("http://a/#b", "fragment"),
+        ] {
+            refuses::<OptionalHandler>(text, part);
+        }
+    }
+
+    #[test]
     fn choices_are_listed() {
+        refuses::<HandlerRetry>("always", "never, unsent or idempotent");
         refuses::<Dialect>("ecco", "must be command or echo; did you mean echo?");
         refuses::<LogFormat>("xml", "auto, human or json");
         refuses::<Switch>("yes", "true or false");

@@ -178,10 +178,19 @@ settings! {
         control_frames_per_second_max: Count = "50" in "1"..="100_000",
             "Pings, pongs and the like accepted each second from one connection",
             "An honest client sends one in several seconds; a flood costs more than it carries.";
-        handler: HandlerProgram = "none",
-            "Program that runs the commands, such as exec:python3 handler.py, or `none`",
-            "It stays running and is given one JSON object a line (examples/handlers). Without one the \
-             built-in handler answers. It has the server's own rights.";
+        handler: OptionalHandler = "none",
+            "Who runs commands: exec:PROGRAM ARGS, http://HOST:PORT/PATH, or `none`",
+            "A program stays running and is given one JSON object a line; a web service is posted the \
+             same, each request by itself (examples/handlers). Without either the built-in handler \
+             answers. A program has the server's own rights; to a web service nothing is encrypted.";
+        handler_retry: HandlerRetry = "unsent",
+            "When a request is posted again: `never`, `unsent` or `idempotent`",
+            "`unsent` is while there is no connection, so that nothing runs twice; `idempotent` also \
+             when the answer was lost or is 5xx: only for a service that does a thing once for each \
+             Idempotency-Key. A program is never given a request again.";
+        handler_concurrency_max: Count = "64" in "1"..="10_000",
+            "Requests that the handler has at one time; further ones wait",
+            "What it can work on at once. Each has a connection of its own to a web service.";
         command_queue_count_max: Count = "64" in "1"..="100_000",
             "Commands of one connection waiting behind the one that runs",
             "Commands of a connection run in order. Beyond this the server stops reading from it.";

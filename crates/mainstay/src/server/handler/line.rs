@@ -1,4 +1,4 @@
-//! What is said to a handler program, and what it says.
+//! What is said to a handler, and what a program says.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 #[derive(Serialize)]
-struct RequestLine<'a> {
-    id: u64,
+struct RequestObject<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
     key: Option<String>,
     session: Option<String>,
     principal: Option<&'a str>,
     connection: String,
+    deadline_ms: u64,
     command: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a RawValue>,
@@ -21,8 +23,15 @@ struct RequestLine<'a> {
     data: Option<String>,
 }
 
-/// A request as a line. The payload of the command dialect is a JSON string.
+/// A request as a line.
 pub(super) fn write_request(id: u64, request: &Request) -> Vec<u8> {
+    let mut line = request_object(Some(id), request);
+    line.push(b'\n');
+    line
+}
+
+/// A request as a JSON object without line breaks. The payload of the command dialect is a JSON string.
+pub(super) fn request_object(id: Option<u64>, request: &Request) -> Vec<u8> {
     let session = request.session.as_ref();
     let text = || Payload::text(&request.payload);
     let payload = session.map_or_else(text, |session| session.payload.clone());
@@ -35,19 +44,18 @@ pub(super) fn write_request(id: u64, request: &Request) -> Vec<u8> {
         let value: serde_json::Value = serde_json::from_str(json.get()).ok()?;
         serde_json::value::to_raw_value(&value).ok()
     });
-    let line = RequestLine {
+    let object = RequestObject {
         id,
         key: request.idempotency_key(),
         session: session.map(|session| session.session.to_string()),
         principal: session.and_then(|session| session.principal.as_ref()).map(|who| who.as_str()),
         connection: request.connection.to_string(),
+        deadline_ms: request.timeout.as_millis() as u64,
         command: &request.command,
         payload: compact.as_deref().or(json),
         data: json.is_none().then(|| STANDARD.encode(&payload.bytes)),
     };
-    let mut out = serde_json::to_vec(&line).unwrap_or_default();
-    out.push(b'\n');
-    out
+    serde_json::to_vec(&object).unwrap_or_default()
 }
 
 /// Tells the program that nobody waits for a request any more.

@@ -11,13 +11,16 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
+use super::delay::delay;
+use super::exec::{Job, Message};
 use super::line::{read_answer, write_cancel};
-use super::{Job, Message};
 
 /// The program's task.
 pub(super) struct Program {
     words: Vec<String>,
     line_bytes_max: usize,
+    /// Requests that the program has at one time.
+    open_count_max: usize,
     /// `None` until it is started again.
     child: Option<Running>,
     start_at: Instant,
@@ -53,11 +56,16 @@ enum Event {
 }
 
 impl Program {
-    pub(super) fn start(words: Vec<String>, line_bytes_max: usize) -> io::Result<Program> {
+    pub(super) fn start(
+        words: Vec<String>,
+        line_bytes_max: usize,
+        open_count_max: usize,
+    ) -> io::Result<Program> {
         let child = Some(start_child(&words)?);
         Ok(Program {
             words,
             line_bytes_max,
+            open_count_max,
             child,
             start_at: Instant::now(),
             open: HashMap::new(),
@@ -92,7 +100,7 @@ impl Program {
     }
 
     async fn next_event(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) -> Event {
-        let has_place = self.open.len() + self.cancelled.len() < OPEN_COUNT_MAX;
+        let has_place = self.open.len() + self.cancelled.len() < self.open_count_max;
         let may_have_more = has_place && !self.waiting.is_empty();
         let has_lines = may_have_more || !self.cancelled.is_empty();
         let Some(child) = &mut self.child else {
@@ -120,7 +128,7 @@ impl Program {
         while let Ok(room) = child.lines.try_reserve() {
             if let Some(id) = self.cancelled.pop_front() {
                 room.send(write_cancel(id));
-            } else if self.open.len() < OPEN_COUNT_MAX
+            } else if self.open.len() < self.open_count_max
                 && let Some(Job { id, line, answer }) = self.waiting.pop_front()
             {
                 room.send(line);
@@ -244,27 +252,11 @@ where
     }
 }
 
-/// A random part of a bound that doubles.
-fn delay(failure_count: u32) -> Duration {
-    let bound = DELAY_BASE.saturating_mul(1 << failure_count.min(10)).min(DELAY_MAX);
-    let mut bytes = [0; 4];
-    // Without randomness it waits for the whole of it.
-    let part = match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
-    };
-    bound.mul_f64(part)
-}
-
-/// Requests that the program has at one time.
-const OPEN_COUNT_MAX: usize = 64;
 /// Lines that wait for its stdin.
 const LINE_COUNT_MAX: usize = 16;
 /// Bytes of a line of its stderr that are logged.
 const LOGGED_BYTES_MAX: usize = 4096;
 /// A program that has lived for so long did not fail to start.
 const SETTLED: Duration = Duration::from_secs(10);
-const DELAY_BASE: Duration = Duration::from_millis(100);
-const DELAY_MAX: Duration = Duration::from_secs(10);
 /// Time for the program to end once its input is closed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);

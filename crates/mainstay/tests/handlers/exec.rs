@@ -1,88 +1,13 @@
-//! Commands run by a program: the real server, and children in Python.
-
-#![expect(clippy::expect_used, reason = "a test states its expectations with expect")]
+//! Commands run by a program: children in Python.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server with a handler program, on a port of its own.
-struct Server {
-    child: Child,
-    address: String,
-    log: mpsc::Receiver<String>,
-}
-
-impl Server {
-    fn start(handler: &str) -> Server {
-        Server::start_with(handler, &[])
-    }
-
-    fn start_with(handler: &str, more: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-            .args(["server", "--address", "127.0.0.1:0", "--admin-address", "none"])
-            .args(["--log-format", "human", "--log", "debug", "--handler", handler])
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let mut server = Server { child, address: String::new(), log };
-        let line = server.wait_for_log("listening address=");
-        let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
-        server.address = address.expect("an address").to_owned();
-        server
-    }
-
-    /// The next line of the log that holds `part`.
-    fn wait_for_log(&self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.log.recv_timeout(left);
-            let line = line.unwrap_or_else(|_| panic!("no {part:?} in the log"));
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// Runs `mainstay request`: its exit code, and what it printed.
-    fn request(&self, words: &[&str]) -> (Option<i32>, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-            .args(["request", "--address", &self.address])
-            .args(words)
-            .output()
-            .expect("the client runs");
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
-    }
-
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(killed.success());
-        let status = self.child.wait().expect("it ends");
-        assert_eq!(status.code(), Some(0));
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::server::{PATIENCE, Server};
 
 /// A program in Python, in a folder that goes away again.
 fn python(text: &str) -> (tempfile::TempDir, String) {
@@ -286,6 +211,3 @@ fn a_program_that_does_not_exist_is_told_at_the_start() {
         "{text}"
     );
 }
-
-/// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
