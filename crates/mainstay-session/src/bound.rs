@@ -15,8 +15,7 @@ pub fn bounded_reply(
         Outcome::Failed(failure) => ("it failed, and its message", failure.message.len()),
         Outcome::Published { .. } | Outcome::Indeterminate => return reply,
     };
-    // Nearly all are so short that nobody need count.
-    if said_bytes.saturating_mul(ESCAPE_BYTES) + FRAME_BYTES <= bytes_max {
+    if is_surely_short(said_bytes, bytes_max) {
         return reply;
     }
     let bytes = bytes_of(&reply);
@@ -28,7 +27,13 @@ pub fn bounded_reply(
     Reply { outcome: Outcome::Failed(failure), ..reply }
 }
 
+/// Whether a request or reply with so many bytes of an application's makes a message within a limit, for
+/// certain: nearly all are so short that nobody need count.
+pub(crate) fn is_surely_short(said_bytes: usize, bytes_max: usize) -> bool {
+    said_bytes.saturating_mul(ESCAPE_BYTES).saturating_add(FRAME_BYTES) <= bytes_max
+}
+
 /// A byte of a text may become an escape of six in JSON, and nothing grows by more.
 const ESCAPE_BYTES: usize = 6;
-/// What stands around it in a reply, at most.
+/// What stands around it, at most.
 const FRAME_BYTES: usize = 256;

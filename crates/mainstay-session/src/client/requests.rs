@@ -10,6 +10,7 @@ use mainstay_wire::session::{
 use super::session::NUMBER_MAX;
 use super::state::{Call, RequestKey, StateChange};
 use super::{ClientEvent, ClientSession, Refused};
+use crate::bound::is_surely_short;
 
 impl ClientSession {
     /// Asks for a command to be run. The request is kept until its outcome has come, over as many
@@ -203,8 +204,8 @@ impl ClientSession {
             return Err(Refused::Ended);
         }
         if let Some(limits) = self.limits {
-            let (bytes, bytes_max) = (self.frame_bytes(&call), limits.message_bytes_max as usize);
-            if bytes > bytes_max {
+            let bytes_max = limits.message_bytes_max as usize;
+            if let Some(bytes) = self.too_big(&call, bytes_max) {
                 return Err(Refused::TooBig { bytes, bytes_max });
             }
         }
@@ -268,13 +269,14 @@ impl ClientSession {
         while self.numbered.len() < count_max as usize && batch_count < BATCH_COUNT_MAX {
             let Some(key) = self.waiting.first().copied() else { return };
             let Some(request) = self.saved.requests.get(&key) else { return };
-            let (bytes, deadline) = (self.frame_bytes(&request.call), request.deadline_at_ms);
+            let bytes = self.too_big(&request.call, bytes_max as usize);
+            let deadline = request.deadline_at_ms;
             let flight_bytes = self.flight_bytes + request.call.bytes();
             if deadline.is_some_and(|at_ms| at_ms <= self.now_ms) {
                 self.give_up(key, ErrorCode::NeverRan, DEADLINE_PASSED);
                 continue;
             }
-            if bytes > bytes_max as usize {
+            if let Some(bytes) = bytes {
                 let text = format!("its {bytes} bytes are over the server's limit of {bytes_max}");
                 self.give_up(key, ErrorCode::TooBig, &text);
                 continue;
@@ -322,10 +324,14 @@ impl ClientSession {
         })
     }
 
-    /// The bytes that a request takes as a message, whatever its number and what is left of its time.
-    fn frame_bytes(&self, call: &Call) -> usize {
+    /// The bytes that a request takes as a message, whatever its number and what is left of its time, if
+    /// they are more than so many.
+    fn too_big(&self, call: &Call, bytes_max: usize) -> Option<usize> {
+        if is_surely_short(call.bytes(), bytes_max) {
+            return None;
+        }
         let (encoding, number) = (self.config.encoding, NUMBER_MAX - 1);
-        match call.clone() {
+        let bytes = match call.clone() {
             Call::Command { command, payload } => {
                 let deadline_ms = Some(NUMBER_MAX - 1);
                 encoding.request_bytes(&Request { number, command, payload, deadline_ms })
@@ -333,7 +339,8 @@ impl ClientSession {
             Call::Publish { channel, payload } => {
                 encoding.publish_bytes(&Publish { number, channel, payload })
             }
-        }
+        };
+        (bytes > bytes_max).then_some(bytes)
     }
 }
 
