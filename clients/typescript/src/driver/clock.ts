@@ -1,0 +1,24 @@
+/**
+ * Milliseconds since 1970 that go on while a computer sleeps and do not go back when its clock is
+ * set: then the time that has passed since counts.
+ */
+export class Clock {
+  #skewMs = 0;
+  #lastMs = 0;
+  #lastTick = 0;
+
+  now(): number {
+    const tick = performance.now();
+    const expectedMs = this.#lastMs + tick - this.#lastTick;
+    const dateMs = Date.now() + this.#skewMs;
+    if (dateMs < expectedMs - SET_BACK_MS && this.#lastMs > 0) {
+      this.#skewMs += Math.round(expectedMs - dateMs);
+    }
+    this.#lastMs = Date.now() + this.#skewMs;
+    this.#lastTick = tick;
+    return this.#lastMs;
+  }
+}
+
+/** The two clocks of a computer drift apart by less than this between two looks. */
+const SET_BACK_MS = 1000;

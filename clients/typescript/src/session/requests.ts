@@ -1,0 +1,259 @@
+/** Requests: from the application's wish to their outcome. */
+
+import type { ClientFrame, Outcome, Payload, Reply } from "../wire/frames.js";
+import { utf8Bytes } from "../wire/payload.js";
+import { Refused, type Failure } from "./output.js";
+import { acknowledge, advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
+import { callBytes, type Call } from "./state.js";
+
+/**
+ * Asks for what a call says. It is kept until its outcome has come, over as many connections as that
+ * takes. `deadlineAtMs` is when the outcome is no longer wanted: what cannot be sent before then
+ * never runs. Gives the request's key.
+ * @throws {Refused} It will never run: there is no room for it, it is too big, or the session is over.
+ */
+export function call(session: ClientSession, nowMs: number, call: Call, deadlineAtMs?: number): number {
+  advance(session, nowMs);
+  if (isOver(session)) {
+    throw new Refused("over", "the session is over");
+  }
+  const { config, saved, limits } = session;
+  const frameBytesNow = frameBytes(session, call);
+  if (limits && frameBytesNow > limits.message_bytes_max) {
+    throw new Refused("too_big", tooBig(frameBytesNow, limits.message_bytes_max));
+  }
+  const bytes = callBytes(call);
+  if (saved.requests.size >= config.outboxCountMax || session.outboxBytes + bytes > config.outboxBytesMax) {
+    throw new Refused("outbox_full", "too many requests wait for their outcomes");
+  }
+  const key = saved.nextKey;
+  session.outboxBytes += bytes;
+  session.waiting.add(key);
+  if (deadlineAtMs !== undefined) {
+    session.deadlines.set(key, deadlineAtMs);
+  }
+  change(session, { change: "requested", key, call, deadlineAtMs });
+  return key;
+}
+
+/** The outcome is no longer wanted. One that was never sent never runs; of another the server is
+ * told, and its outcome comes as it may. */
+export function cancel(session: ClientSession, nowMs: number, key: number): void {
+  advance(session, nowMs);
+  const request = session.saved.requests.get(key);
+  if (!request || isOver(session)) {
+    return;
+  }
+  if (request.number === undefined) {
+    settle(session, key, failed("cancelled", "cancelled before it was sent"));
+  } else if (!session.cancelled.has(key)) {
+    session.cancelled.add(key);
+    // One that this connection has not sent yet is cancelled right behind it.
+    if (isOpen(session) && !session.unsent.includes(request.number)) {
+      transmit(session, { type: "cancel", number: request.number });
+    }
+  }
+}
+
+/** The lowest number without an outcome. */
+export function unansweredFrom(session: ClientSession): number {
+  const [lowest] = session.numbered.keys();
+  return lowest ?? session.saved.nextNumber;
+}
+
+export function handleReply(session: ClientSession, { number, outcome }: Reply): void {
+  if (number === 0 || number >= session.saved.nextNumber) {
+    // To a request that was never made.
+    fault(session);
+    return;
+  }
+  const key = session.numbered.get(number);
+  if (key === undefined) {
+    session.counters.outcomeDuplicateCount++;
+  } else {
+    settle(session, key, outcome);
+  }
+}
+
+/** Makes frames of requests that wait, as many as the server allows. */
+export function sendWaiting(session: ClientSession): void {
+  if (!isOpen(session)) {
+    return;
+  }
+  numberWaiting(session);
+  const { unsent } = session;
+  session.unsent = [];
+  for (const number of unsent) {
+    const key = session.numbered.get(number);
+    const frame = key !== undefined && frameOf(session, number, key);
+    if (frame) {
+      transmit(session, frame);
+      if (session.cancelled.has(key)) {
+        transmit(session, { type: "cancel", number });
+      }
+    }
+  }
+}
+
+/** Tells a server that we came back to what is no longer wanted. */
+export function sendCancels(session: ClientSession): void {
+  for (const key of [...session.cancelled]) {
+    const request = session.saved.requests.get(key);
+    if (!request) {
+      session.cancelled.delete(key);
+    } else if (request.number === undefined) {
+      settle(session, key, failed("cancelled", "cancelled before the server had it"));
+    } else {
+      transmit(session, { type: "cancel", number: request.number });
+    }
+  }
+}
+
+/** What was not sent by its deadline is not sent at all. */
+export function expireDeadlines(session: ClientSession): void {
+  for (const [key, atMs] of [...session.deadlines]) {
+    if (atMs <= session.nowMs) {
+      settle(session, key, failed("never_ran", LATE));
+    }
+  }
+}
+
+/** Gives every request its outcome, for the session is over. */
+export function settleAll(session: ClientSession): void {
+  for (const [key, { number }] of [...session.saved.requests]) {
+    const unsent = failed("never_ran", "the session ended before it was sent");
+    settle(session, key, number === undefined ? unsent : { status: "indeterminate" });
+  }
+}
+
+/** Builds the indexes anew after the numbers have changed. */
+export function indexRequests(session: ClientSession): void {
+  session.waiting.clear();
+  session.numbered.clear();
+  session.deadlines.clear();
+  session.unsent = [];
+  session.outboxBytes = 0;
+  session.flightBytes = 0;
+  for (const [key, { call, number, deadlineAtMs }] of session.saved.requests) {
+    const bytes = callBytes(call);
+    session.outboxBytes += bytes;
+    if (number !== undefined) {
+      session.numbered.set(number, key);
+      session.flightBytes += bytes;
+    } else {
+      session.waiting.add(key);
+      if (deadlineAtMs !== undefined) {
+        session.deadlines.set(key, deadlineAtMs);
+      }
+    }
+  }
+}
+
+/** The bytes that a payload takes as part of a message. */
+export function payloadBytes(session: ClientSession, payload: Payload): number {
+  return session.config.encoding.payloadBytes(payload);
+}
+
+export function failed(error: Failure["error"], message: string): Outcome {
+  return { status: "failed", error, message };
+}
+
+/** The one place where a request gets its outcome. */
+function settle(session: ClientSession, key: number, outcome: Outcome): void {
+  const request = session.saved.requests.get(key);
+  if (!request) {
+    return;
+  }
+  const bytes = callBytes(request.call);
+  session.outboxBytes -= bytes;
+  session.deadlines.delete(key);
+  session.waiting.delete(key);
+  session.cancelled.delete(key);
+  tell(session, { type: "outcome", key, outcome });
+  change(session, { change: "settled", key });
+  if (request.number !== undefined) {
+    session.numbered.delete(request.number);
+    session.flightBytes -= bytes;
+    noteArrivals(session, 1);
+  }
+}
+
+/** Gives numbers to those that wait, in order, while the server's window has room. */
+function numberWaiting(session: ClientSession): void {
+  const { limits, saved, numbered } = session;
+  let batchCount = 0;
+  while (limits && numbered.size < limits.request_count_max && batchCount < BATCH_COUNT_MAX) {
+    const [key] = session.waiting;
+    const request = key === undefined ? undefined : saved.requests.get(key);
+    if (key === undefined || !request) {
+      return;
+    }
+    const bytes = frameBytes(session, request.call);
+    if (request.deadlineAtMs !== undefined && request.deadlineAtMs <= session.nowMs) {
+      settle(session, key, failed("never_ran", LATE));
+      continue;
+    }
+    if (bytes > limits.message_bytes_max) {
+      settle(session, key, failed("too_big", tooBig(bytes, limits.message_bytes_max)));
+      continue;
+    }
+    const number = saved.nextNumber;
+    const flightBytes = session.flightBytes + callBytes(request.call);
+    const isTooMuch = flightBytes > session.config.flightBytesMax && numbered.size > 0;
+    if (number >= Number.MAX_SAFE_INTEGER || isTooMuch || !hasNumberRoom(session, limits.request_count_max)) {
+      return;
+    }
+    session.flightBytes = flightBytes;
+    session.waiting.delete(key);
+    session.deadlines.delete(key);
+    change(session, { change: "numbered", key, number });
+    numbered.set(number, key);
+    session.unsent.push(number);
+    batchCount++;
+  }
+}
+
+/** A server keeps outcomes until they are acknowledged, and not without bound. */
+function hasNumberRoom(session: ClientSession, countMax: number): boolean {
+  const isHeld = (from: number) => session.saved.nextNumber - from + 1 >= countMax + UNACKNOWLEDGED_COUNT_MAX;
+  if (isHeld(session.ackedFrom) && !isHeld(unansweredFrom(session))) {
+    acknowledge(session);
+  }
+  return !isHeld(session.ackedFrom);
+}
+
+function frameOf(session: ClientSession, number: number, key: number): ClientFrame | undefined {
+  const request = session.saved.requests.get(key);
+  if (!request) {
+    return undefined;
+  }
+  const { call, deadlineAtMs } = request;
+  return "command" in call
+    ? {
+        type: "request",
+        number,
+        ...call,
+        deadline_ms: deadlineAtMs === undefined ? undefined : Math.max(0, deadlineAtMs - session.nowMs),
+      }
+    : { type: "publish", number, ...call };
+}
+
+/** The bytes that a request takes as a message, or a little more. */
+function frameBytes(session: ClientSession, call: Call): number {
+  const nameBytes = "command" in call ? utf8Bytes(call.command) * ESCAPE_BYTES : call.channel.length;
+  return payloadBytes(session, call.payload) + nameBytes + FRAME_BYTES;
+}
+
+function tooBig(bytes: number, bytesMax: number): string {
+  return `its ${bytes} bytes are over the limit of ${bytesMax}`;
+}
+
+const LATE = "its deadline passed before it was sent";
+/** Outcomes that a client may leave unacknowledged (PROTOCOL.md, "Acknowledgements"). */
+const UNACKNOWLEDGED_COUNT_MAX = 64;
+/** Requests numbered at once, so that one write to a disk serves them all. */
+const BATCH_COUNT_MAX = 64;
+/** What stands around the payload and name of a request or a reply, at most. */
+export const FRAME_BYTES = 128;
+/** A byte of a text may become an escape of six in JSON. */
+export const ESCAPE_BYTES = 6;

@@ -1,0 +1,550 @@
+/**
+ * The client's half of a session: what a client knows of it while connections come and go. It is
+ * told what happens (`handle…`, and what the application wants) and says what is to be done
+ * ({@link Output}), in the order in which it must be done. No I/O, no clock, no randomness of its own.
+ *
+ * Times are milliseconds since 1970; a clock that is set back is taken to stand still.
+ */
+
+import { CLOSE_CODES } from "../codes.js";
+import type { ClientFrame, Hello, ServerFrame, ServerLimits, Welcome } from "../wire/frames.js";
+import { adviceOf } from "./advice.js";
+import {
+  handleEvent,
+  handleGap,
+  handlePresence,
+  handleRefusedWish,
+  handleSubscribed,
+  handleUnsubscribed,
+  isInHello,
+  sendSubscriptions,
+  type Channel,
+} from "./channels.js";
+import { answerInterrupted, handleAnswersSafe, handleCancel, handleCommand, sendAnswers, withdrawCommands } from "./commands.js";
+import type { SessionConfig } from "./config.js";
+import type { CloseReason, Ending, Output, SessionEvent } from "./output.js";
+import {
+  expireDeadlines,
+  handleReply,
+  indexRequests,
+  sendCancels,
+  sendWaiting,
+  settleAll,
+  unansweredFrom,
+} from "./requests.js";
+import { applyChange, doubtful, emptyState, isInbox, sessionInbox, type SavedState, type StateChange } from "./state.js";
+
+/** What the session's connection is doing: there is none, or it is to be closed; the hello is out;
+ * it is open; the bye is out; the session is over. */
+export type Phase =
+  | { readonly name: "offline" | "ended" }
+  | { readonly name: "opening"; readonly welcomeByMs: number }
+  | { readonly name: "open"; heardAtMs: number; readonly silenceMsMax: number; movesAtMs: number }
+  | { readonly name: "closing"; readonly untilMs: number };
+
+/** A client's session. Only the functions of this folder change it. */
+export interface ClientSession {
+  readonly config: SessionConfig;
+  /** What survives the process. Changed by {@link change} alone. */
+  readonly saved: SavedState;
+  phase: Phase;
+  outputs: Output[];
+  nowMs: number;
+  readonly counters: Counters;
+
+  // Requests: indexes of `saved.requests`, which the wire does not know.
+  /** Keys of those that have no number yet, in the order in which they will get one. */
+  readonly waiting: Set<number>;
+  /** Keys of those that may have been sent, by number, in order. */
+  readonly numbered: Map<number, number>;
+  /** Numbers that were not sent on this connection. */
+  unsent: number[];
+  /** Keys that the application no longer wants and the server must be told so. */
+  readonly cancelled: Set<number>;
+  /** Times by key, of those that wait. */
+  readonly deadlines: Map<number, number>;
+  outboxBytes: number;
+  /** Bytes of those with a number. */
+  flightBytes: number;
+  /** What the newest welcome said. */
+  limits: ServerLimits | undefined;
+
+  /** The channels that are listened to. */
+  readonly channels: Map<string, Channel>;
+  /** The inbox of the principal that the session belongs to. */
+  principalInbox: string | undefined;
+  /** How many of our wishes about a channel this connection's server has not answered. */
+  readonly unanswered: Map<string, number>;
+
+  /** The keys of the server's commands that run, by number. */
+  readonly running: Map<number, number>;
+  nextCommandKey: number;
+
+  /** What this connection's server was last told to have arrived. */
+  ackedFrom: number;
+  /** Events and outcomes that are not acknowledged. */
+  ackCount: number;
+  ackAtMs: number;
+  readonly ackChannels: Set<string>;
+}
+
+/** What came twice, late or wrong. */
+export interface Counters {
+  /** Outcomes that had come before. */
+  outcomeDuplicateCount: number;
+  /** Events and gaps that had come before, or that nobody listens to any more. */
+  eventDuplicateCount: number;
+  /** Connections closed because the server broke the protocol. */
+  faultCount: number;
+  /** Connections closed because nothing was heard. */
+  silenceCount: number;
+}
+
+/** Starts without a connection, with what an earlier life has saved. */
+export function openSession(config: SessionConfig, saved: SavedState = emptyState()): ClientSession {
+  const session: ClientSession = {
+    config,
+    saved,
+    phase: { name: "offline" },
+    outputs: [],
+    nowMs: 0,
+    counters: { outcomeDuplicateCount: 0, eventDuplicateCount: 0, faultCount: 0, silenceCount: 0 },
+    waiting: new Set(),
+    numbered: new Map(),
+    unsent: [],
+    cancelled: new Set(),
+    deadlines: new Map(),
+    outboxBytes: 0,
+    flightBytes: 0,
+    limits: undefined,
+    channels: new Map(),
+    principalInbox: undefined,
+    unanswered: new Map(),
+    running: new Map(),
+    nextCommandKey: 1,
+    ackedFrom: 1,
+    ackCount: 0,
+    ackAtMs: Infinity,
+    ackChannels: new Set(),
+  };
+  // Other channels wait for the application: until it attaches to them nobody would take their
+  // events. Inboxes come by themselves.
+  for (const [channel, { cursor }] of saved.channels) {
+    if (isInbox(channel)) {
+      session.channels.set(channel, { received: cursor, isPaused: false });
+    }
+  }
+  indexRequests(session);
+  answerInterrupted(session);
+  return session;
+}
+
+// What happens to the connection.
+
+/** A connection is open, its subprotocol agreed. The hello goes out. */
+export function handleOpen(session: ClientSession, nowMs: number): void {
+  advance(session, nowMs);
+  dropStaleOutputs(session);
+  if (session.phase.name === "ended") {
+    session.outputs.push({ do: "close", reason: "done" });
+    return;
+  }
+  leaveConnection(session);
+  session.phase = { name: "opening", welcomeByMs: session.nowMs + session.config.welcomeTimeoutMs };
+  const hello = helloOf(session);
+  session.ackedFrom = hello.unanswered_from;
+  for (const { channel } of hello.cursors) {
+    session.unanswered.set(channel, (session.unanswered.get(channel) ?? 0) + 1);
+  }
+  transmit(session, hello);
+}
+
+/** A frame has come. */
+export function handleFrame(session: ClientSession, nowMs: number, frame: ServerFrame): void {
+  advance(session, nowMs);
+  const { phase } = session;
+  if (phase.name === "opening") {
+    if (frame.type === "welcome") {
+      handleWelcome(session, frame);
+    } else if (frame.type !== "ping" && frame.type !== "pong") {
+      fault(session);
+    }
+  } else if (phase.name === "open") {
+    phase.heardAtMs = session.nowMs;
+    handleOpenFrame(session, frame);
+  }
+}
+
+/** Something has come that is no frame. */
+export function handleViolation(session: ClientSession, nowMs: number): void {
+  advance(session, nowMs);
+  if (session.phase.name === "opening" || session.phase.name === "open") {
+    fault(session);
+  }
+}
+
+/** The connection has ended, with the code of the peer's Close frame if there was one. */
+export function handleClosed(session: ClientSession, nowMs: number, code?: number): void {
+  advance(session, nowMs);
+  dropStaleOutputs(session);
+  if (session.phase.name === "ended") {
+    return;
+  }
+  if (session.phase.name === "closing") {
+    end(session, { how: "ended" });
+    return;
+  }
+  goOffline(session);
+  const advice = code === undefined ? "resume" : adviceOf(code);
+  if (advice === "start_fresh") {
+    forget(session);
+  } else if (advice === "stop" && code !== undefined) {
+    end(session, code === CLOSE_CODES.superseded ? { how: "superseded" } : { how: "refused", code });
+  }
+}
+
+/** Time has passed. */
+export function handleTimeout(session: ClientSession, nowMs: number): void {
+  advance(session, nowMs);
+  if (session.phase.name === "ended") {
+    return;
+  }
+  expireDeadlines(session);
+  const { phase } = session;
+  if (phase.name === "opening" && session.nowMs >= phase.welcomeByMs) {
+    session.counters.silenceCount++;
+    closeConnection(session, "no_welcome");
+  } else if (phase.name === "open") {
+    if (session.nowMs >= silentAtMs(phase)) {
+      session.counters.silenceCount++;
+      closeConnection(session, "silent");
+      return;
+    }
+    if (session.nowMs >= session.ackAtMs) {
+      acknowledge(session);
+    }
+    if (session.nowMs >= phase.movesAtMs) {
+      closeConnection(session, "goaway");
+    }
+  } else if (phase.name === "closing" && session.nowMs >= phase.untilMs) {
+    session.outputs.push({ do: "close", reason: "done" });
+    end(session, { how: "ended" });
+  }
+}
+
+/** When {@link handleTimeout} has something to do; `Infinity` for never. */
+export function nextTimeout(session: ClientSession): number {
+  const { phase } = session;
+  if (phase.name === "ended") {
+    return Infinity;
+  }
+  const ofPhase =
+    phase.name === "opening"
+      ? phase.welcomeByMs
+      : phase.name === "open"
+        ? Math.min(silentAtMs(phase), session.ackAtMs, phase.movesAtMs)
+        : phase.name === "closing"
+          ? phase.untilMs
+          : Infinity;
+  return Math.min(ofPhase, ...session.deadlines.values());
+}
+
+// What the application wants of the session as a whole.
+
+/** Ends the session for good: the server is told to forget it. Every request without an outcome gets
+ * one now. */
+export function endSession(session: ClientSession, nowMs: number): void {
+  advance(session, nowMs);
+  if (session.phase.name === "open") {
+    // First, for what is settled now has not arrived and must not be acknowledged.
+    session.phase = { name: "closing", untilMs: session.nowMs + session.config.byeTimeoutMs };
+    forget(session);
+    settleAll(session);
+    change(session, { change: "ended" });
+    transmit(session, { type: "bye" });
+    leaveConnection(session);
+  } else if (!isOver(session)) {
+    closeIfOpening(session);
+    end(session, { how: "ended" });
+  }
+}
+
+/** Leaves the session as it is, to be continued from the saved state within its time. Requests
+ * without an outcome stay in the saved state. */
+export function leaveSession(session: ClientSession, nowMs: number): void {
+  advance(session, nowMs);
+  if (session.phase.name === "ended") {
+    return;
+  }
+  if (session.phase.name === "open") {
+    acknowledgeIfDue(session);
+    session.outputs.push({ do: "close", reason: "done" });
+  }
+  closeIfOpening(session);
+  leaveConnection(session);
+  session.phase = { name: "ended" };
+  tell(session, { type: "ended", ending: { how: "left" } });
+}
+
+/** The next thing to be done, which stays the next until {@link dropOutput}; `undefined` when there
+ * is nothing. Requests that wait become frames here. */
+export function nextOutput(session: ClientSession): Output | undefined {
+  if (session.outputs.length === 0) {
+    sendWaiting(session);
+  }
+  return session.outputs[0];
+}
+
+/** The next thing is being done. */
+export function dropOutput(session: ClientSession): void {
+  session.outputs.shift();
+}
+
+/** Whether requests go out: there is a connection and the server has welcomed us. */
+export function isOpen(session: ClientSession): boolean {
+  return session.phase.name === "open";
+}
+
+/** Whether nothing more can be wanted of the session. */
+export function isOver(session: ClientSession): boolean {
+  return session.phase.name === "ended" || session.phase.name === "closing";
+}
+
+// The ways in which outputs arise.
+
+export function change(session: ClientSession, change: StateChange): void {
+  applyChange(session.saved, change);
+  session.outputs.push({ do: "persist", change });
+}
+
+export function transmit(session: ClientSession, frame: ClientFrame): void {
+  session.outputs.push({ do: "transmit", frame });
+}
+
+export function tell(session: ClientSession, event: SessionEvent): void {
+  session.outputs.push({ do: "tell", event });
+}
+
+/** The server broke the protocol: what it says on this connection cannot be relied on. */
+export function fault(session: ClientSession): void {
+  session.counters.faultCount++;
+  closeConnection(session, "fault");
+}
+
+/** Notes that so many more events and outcomes have arrived. */
+export function noteArrivals(session: ClientSession, count: number): void {
+  session.ackCount += count;
+  session.ackAtMs = Math.min(session.ackAtMs, session.nowMs + session.config.ackDelayMs);
+  if (session.ackCount >= session.config.ackCount && isOpen(session)) {
+    acknowledge(session);
+  }
+}
+
+export function acknowledge(session: ClientSession): void {
+  const cursors = [...session.ackChannels].sort().flatMap((channel) => {
+    const place = session.saved.channels.get(channel)?.cursor;
+    return place ? [{ channel, offset: place.offset }] : [];
+  });
+  session.ackCount = 0;
+  session.ackAtMs = Infinity;
+  session.ackChannels.clear();
+  session.ackedFrom = unansweredFrom(session);
+  transmit(session, { type: "ack", unanswered_from: session.ackedFrom, cursors });
+}
+
+/** A time that a clock cannot take back. */
+export function advance(session: ClientSession, nowMs: number): void {
+  session.nowMs = Math.max(session.nowMs, nowMs);
+}
+
+function handleOpenFrame(session: ClientSession, frame: ServerFrame): void {
+  switch (frame.type) {
+    case "welcome":
+      fault(session);
+      break;
+    case "reply":
+      handleReply(session, frame);
+      break;
+    case "request":
+      handleCommand(session, frame);
+      break;
+    case "cancel":
+      handleCancel(session, frame.number);
+      break;
+    case "ack":
+      handleAnswersSafe(session, frame.number);
+      break;
+    case "subscribed":
+      handleSubscribed(session, frame);
+      break;
+    case "unsubscribed":
+      handleUnsubscribed(session, frame);
+      break;
+    case "event":
+      handleEvent(session, frame);
+      break;
+    case "gap":
+      handleGap(session, frame);
+      break;
+    case "presence":
+      handlePresence(session, frame);
+      break;
+    case "ping":
+      transmit(session, { type: "pong" });
+      break;
+    case "pong":
+      break;
+    case "goaway":
+      scheduleMove(session, frame.window_ms);
+      tell(session, frame);
+      break;
+    case "problem":
+      tell(session, frame);
+      handleRefusedWish(session, frame);
+  }
+}
+
+function handleWelcome(session: ClientSession, welcome: Welcome): void {
+  if (!fits(session, welcome)) {
+    fault(session);
+    return;
+  }
+  const { standing, accepted, token, limits, principal } = welcome;
+  for (const key of doubtful(session.saved, standing, accepted)) {
+    tell(session, { type: "outcome", key, outcome: { status: "indeterminate" } });
+  }
+  if (standing !== "resumed") {
+    dropSessionInbox(session);
+    withdrawCommands(session);
+    // The hello said so already, or the session is new.
+    session.ackedFrom = 1;
+  }
+  change(session, { change: "welcomed", standing, identity: { session: welcome.session, token }, accepted });
+  indexRequests(session);
+  session.limits = limits;
+  session.principalInbox = principal === undefined ? undefined : `$principal/${principal}`;
+  session.phase = {
+    name: "open",
+    heardAtMs: session.nowMs,
+    silenceMsMax: welcome.ping_interval_ms + session.config.silenceMarginMs,
+    movesAtMs: Infinity,
+  };
+  tell(session, { type: "welcomed", welcome });
+  sendCancels(session);
+  sendAnswers(session);
+  sendSubscriptions(session);
+}
+
+/** Whether a welcome is to the session that was asked for, and its numbers are numbers. */
+function fits({ saved }: ClientSession, { standing, session, accepted }: Welcome): boolean {
+  const wanted = saved.identity;
+  const isAsked = standing === "new" ? !wanted : wanted && (standing !== "resumed" || wanted.session === session);
+  return Boolean(isAsked) && accepted < Number.MAX_SAFE_INTEGER;
+}
+
+function helloOf(session: ClientSession): Hello {
+  const { identity, accepted, channels } = session.saved;
+  const listened = [...channels].filter(([channel]) => isInbox(channel) || isInHello(session, channel));
+  return {
+    type: "hello",
+    client: session.config.client,
+    session: identity?.session,
+    token: identity?.token,
+    unanswered_from: unansweredFrom(session),
+    accepted,
+    cursors: listened.flatMap(([channel, { cursor, delivery, presence }]) =>
+      cursor ? [{ channel, epoch: cursor.epoch, offset: cursor.offset, delivery, presence }] : [],
+    ),
+  };
+}
+
+function acknowledgeIfDue(session: ClientSession): void {
+  if (session.ackCount > 0) {
+    acknowledge(session);
+  }
+}
+
+/** The server said that it will go: comes back after a random part of its window, as others do. */
+function scheduleMove(session: ClientSession, windowMs: number): void {
+  if (session.phase.name === "open") {
+    const waitMs = Math.floor(session.config.random() * Math.min(windowMs, GOAWAY_WINDOW_MS_MAX));
+    session.phase = { ...session.phase, movesAtMs: Math.min(session.phase.movesAtMs, session.nowMs + waitMs) };
+  }
+}
+
+function closeConnection(session: ClientSession, reason: CloseReason): void {
+  if (isOpen(session) && reason === "goaway") {
+    acknowledgeIfDue(session);
+  }
+  session.outputs.push({ do: "close", reason });
+  goOffline(session);
+}
+
+function closeIfOpening(session: ClientSession): void {
+  if (session.phase.name === "opening") {
+    session.outputs.push({ do: "close", reason: "done" });
+  }
+}
+
+function goOffline(session: ClientSession): void {
+  if (session.phase.name !== "offline") {
+    leaveConnection(session);
+    session.phase = { name: "offline" };
+    tell(session, { type: "offline" });
+  }
+}
+
+/** What was to be sent or closed belonged to a connection that is gone. */
+function dropStaleOutputs(session: ClientSession): void {
+  session.outputs = session.outputs.filter((output) => output.do !== "transmit" && output.do !== "close");
+}
+
+/** Forgets what only one connection knows. What is not acknowledged stands in the next hello. */
+function leaveConnection(session: ClientSession): void {
+  session.ackCount = 0;
+  session.ackAtMs = Infinity;
+  session.ackChannels.clear();
+  session.unanswered.clear();
+  session.unsent = [];
+}
+
+/** The inbox of a session goes with it. */
+function dropSessionInbox(session: ClientSession): void {
+  if (session.saved.identity) {
+    session.channels.delete(sessionInbox(session.saved.identity.session));
+  }
+}
+
+/** The server will not have this session back. */
+function forget(session: ClientSession): void {
+  for (const key of doubtful(session.saved, "unknown", 0)) {
+    tell(session, { type: "outcome", key, outcome: { status: "indeterminate" } });
+  }
+  dropSessionInbox(session);
+  withdrawCommands(session);
+  change(session, { change: "forgotten" });
+  indexRequests(session);
+}
+
+function end(session: ClientSession, ending: Ending): void {
+  if (session.saved.identity) {
+    // Outcomes are given up that never arrived, so this state cannot go on with the session: it
+    // would have to say that they had. Cursors are good in any session. One change for all, so that
+    // a process that is killed meanwhile does not leave half of it.
+    forget(session);
+  }
+  settleAll(session);
+  if (ending.how === "ended" && (session.saved.identity || session.saved.channels.size > 0)) {
+    change(session, { change: "ended" });
+  }
+  leaveConnection(session);
+  session.phase = { name: "ended" };
+  tell(session, { type: "ended", ending });
+}
+
+function silentAtMs(phase: { heardAtMs: number; silenceMsMax: number }): number {
+  return phase.heardAtMs + phase.silenceMsMax;
+}
+
+/** A mistaken window must not keep a client on a server that goes. */
+const GOAWAY_WINDOW_MS_MAX = 120_000;

@@ -1,0 +1,307 @@
+/** Frames as Protobuf: the messages of spec/mainstay.v1.proto, from the same schema as the JSON. */
+
+import type { Encoding, Outcome, Payload, Said, Side, Start } from "./frames.js";
+import { Malformed } from "./malformed.js";
+import { bytesOf, NULL } from "./payload.js";
+import {
+  AFTER,
+  checkFrame,
+  checkNumber,
+  checkText,
+  FRAMES,
+  isList,
+  isWords,
+  OBJECTS,
+  OUTCOMES,
+  WORDS,
+  type Field,
+  type Kind,
+} from "./schema.js";
+
+/**
+ * One Protobuf message in a binary message: subprotocol `mainstay.v1.protobuf`. For
+ * `connect(url, { encoding: protobuf })`: payloads of bytes take a quarter less than in JSON.
+ */
+export const protobuf: Encoding = {
+  subprotocol: "mainstay.v1.protobuf",
+
+  write(from, frame) {
+    const number = Object.keys(FRAMES[from]).indexOf(frame.type) + 1;
+    const out: Out = [];
+    writeFields(FRAMES[from][frame.type] ?? [], frame as unknown as Values, out);
+    return concat(delimited(number, concat(out)));
+  },
+
+  read(from, message) {
+    if (!(message instanceof ArrayBuffer || ArrayBuffer.isView(message))) {
+      throw new Malformed("syntax");
+    }
+    return readFrame(from, message instanceof ArrayBuffer ? new Uint8Array(message) : viewOf(message));
+  },
+
+  payloadBytes: bytesOf,
+};
+
+type Values = Readonly<Record<string, unknown>>;
+/** Pieces of a message. */
+type Out = Uint8Array[];
+
+function viewOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+function writeFields(fields: readonly Field[], values: Values, out: Out): void {
+  let number = 0;
+  for (const { name, kind, isOptional } of fields) {
+    number++;
+    const value = values[name];
+    if (value === undefined) {
+      continue;
+    }
+    if (kind === "start") {
+      writeStart(number, value as Start, out);
+    } else if (kind === "outcome") {
+      const outcome = value as Outcome;
+      const inner: Out = [];
+      writeFields(OUTCOMES[outcome.status] ?? [], { ...outcome }, inner);
+      out.push(...delimited(number + Object.keys(OUTCOMES).indexOf(outcome.status), concat(inner)));
+    } else if (isList(kind)) {
+      for (const item of value as Values[]) {
+        out.push(...delimited(number, writeObject(kind, item)));
+      }
+    } else if (OBJECTS[kind]) {
+      out.push(...delimited(number, writeObject(kind, value as Values)));
+    } else if (kind === "payload") {
+      out.push(...delimited(number, writePayload(value as Payload)));
+    } else {
+      writeScalar(number, kind, value as string | number, isOptional, out);
+    }
+    number += SKIPPED[kind] ?? 0;
+  }
+}
+
+function writeObject(kind: Kind, values: Values): Uint8Array {
+  const out: Out = [];
+  writeFields(OBJECTS[kind] ?? [], values, out);
+  return concat(out);
+}
+
+function writePayload(payload: Payload): Uint8Array {
+  const bytes = "data" in payload ? payload.data : ENCODER.encode(payload.json);
+  const out: Out = bytes.length > 0 ? delimited(1, bytes) : [];
+  return concat("json" in payload ? [...out, varint(2 << 3), varint(1)] : out);
+}
+
+function writeStart(number: number, start: Start, out: Out): void {
+  if (start === "now") {
+    out.push(...delimited(number, new Uint8Array()));
+  } else if ("last" in start) {
+    out.push(varint((number + 2) << 3), varint(start.last));
+  } else {
+    const after: Out = [];
+    writeFields(AFTER, start, after);
+    out.push(...delimited(number + 1, concat(after)));
+  }
+}
+
+/** Values that are the default of their type are left out, unless the field is optional. */
+function writeScalar(number: number, kind: Kind, value: string | number, isOptional: boolean, out: Out): void {
+  if (kind === "number" || isWords(kind)) {
+    const integer = isWords(kind) ? (WORDS[kind] as readonly string[]).indexOf(value as string) : (value as number);
+    if (integer !== 0 || isOptional) {
+      out.push(varint(number << 3), varint(integer));
+    }
+  } else if (value !== "" || isOptional) {
+    out.push(...delimited(number, ENCODER.encode(value as string)));
+  }
+}
+
+function delimited(number: number, bytes: Uint8Array): Out {
+  return [varint((number << 3) | 2), varint(bytes.length), bytes];
+}
+
+/** Seven bits in a byte, the lowest first. By division, because numbers go beyond 32 bits. */
+function varint(value: number): Uint8Array {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest > 127) {
+    bytes.push((rest % 128) | 128);
+    rest = Math.floor(rest / 128);
+  }
+  return Uint8Array.from([...bytes, rest]);
+}
+
+function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
+
+/** A field as it stands in a message: an integer or bytes; nothing of other wire types. */
+type Part = readonly [number: number, value: number | Uint8Array];
+
+function readFrame<S extends Side>(from: S, message: Uint8Array): Said[S] {
+  const types = Object.keys(FRAMES[from]);
+  const found = readParts(message).findLast(([number]) => types[number - 1] !== undefined);
+  if (!found) {
+    throw new Malformed("unknown_type", `no frame of the ${from}'s`);
+  }
+  const type = types[found[0] - 1] ?? "";
+  const parts = readParts(bytesIn(found[1]));
+  const fields = FRAMES[from][type] ?? [];
+  try {
+    return checkFrame({ type, ...readFields(fields, parts) });
+  } catch (error) {
+    const number = fields[0]?.name === "number" && (lastOf(parts, 1) ?? 0);
+    if (error instanceof Malformed && error.wrong !== "syntax" && Number.isSafeInteger(number)) {
+      error.number = number as number;
+    }
+    throw error;
+  }
+}
+
+function readFields(fields: readonly Field[], parts: readonly Part[]): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  let number = 0;
+  for (const { name, kind, isOptional } of fields) {
+    number++;
+    const part = lastOf(parts, number);
+    const inner = OBJECTS[kind];
+    if (kind === "start") {
+      values[name] = readStart(number, parts);
+    } else if (kind === "outcome") {
+      values[name] = readOutcome(number, parts);
+    } else if (inner && isList(kind)) {
+      const items = parts.filter(([found]) => found === number);
+      values[name] = items.map(([, item]) => readFields(inner, readParts(bytesIn(item))));
+    } else if (kind === "payload") {
+      values[name] = part === undefined ? NULL : readPayload(readParts(bytesIn(part)));
+    } else if (inner) {
+      values[name] = part === undefined ? fail(name) : readFields(inner, readParts(bytesIn(part)));
+    } else if (part !== undefined || !isOptional) {
+      values[name] = readScalar(kind, part);
+    }
+    number += SKIPPED[kind] ?? 0;
+  }
+  return values;
+}
+
+function readScalar(kind: Kind, part: number | Uint8Array | undefined): string | number {
+  if (kind === "number") {
+    return checkNumber(integerIn(part ?? 0));
+  }
+  const text = isWords(kind)
+    ? (WORDS[kind][integerIn(part ?? 0)] ?? fail(kind))
+    : textOf(bytesIn(part ?? new Uint8Array()));
+  return checkText(kind, text);
+}
+
+function readStart(number: number, parts: readonly Part[]): Start {
+  const found = parts.findLast(([at]) => at >= number && at <= number + 2);
+  if (!found) {
+    return fail("start");
+  }
+  if (found[0] === number) {
+    return "now";
+  }
+  if (found[0] === number + 2) {
+    return { last: checkNumber(integerIn(found[1])) };
+  }
+  const after = readFields(AFTER, readParts(bytesIn(found[1]))) as { after: number; epoch?: string };
+  return after.after === 0 || after.epoch !== undefined ? after : fail("an offset without its epoch");
+}
+
+function readOutcome(number: number, parts: readonly Part[]): Outcome {
+  const statuses = Object.keys(OUTCOMES);
+  const found = parts.findLast(([at]) => statuses[at - number] !== undefined);
+  const status = statuses[(found?.[0] ?? 0) - number];
+  if (!found || status === undefined) {
+    return fail("status");
+  }
+  return { status, ...readFields(OUTCOMES[status] ?? [], readParts(bytesIn(found[1]))) } as Outcome;
+}
+
+function readPayload(parts: readonly Part[]): Payload {
+  const data = bytesIn(lastOf(parts, 1) ?? new Uint8Array());
+  if (integerIn(lastOf(parts, 2) ?? 0) === 0) {
+    // A copy, so that a small payload does not keep a whole message alive.
+    return { data: data.slice() };
+  }
+  try {
+    const json = DECODER.decode(data).trim();
+    JSON.parse(json);
+    return { json };
+  } catch {
+    return fail("the payload is not JSON");
+  }
+}
+
+/** Splits a message into its fields. */
+function readParts(message: Uint8Array): Part[] {
+  const parts: Part[] = [];
+  let at = 0;
+  const next = () => message[at++] ?? cutOff();
+  const readVarint = () => {
+    let value = 0;
+    for (let bits = 0; bits < 70; bits += 7) {
+      const byte = next();
+      value += (byte & 127) * 2 ** bits;
+      if (byte < 128) {
+        return value;
+      }
+    }
+    return cutOff();
+  };
+  while (at < message.length) {
+    const key = readVarint();
+    const kind = key % 8;
+    const length = kind === 2 ? readVarint() : kind === 1 ? 8 : kind === 5 ? 4 : kind === 0 ? 0 : cutOff();
+    if (kind === 0) {
+      parts.push([Math.floor(key / 8), readVarint()]);
+    } else {
+      if (length > message.length - at) {
+        cutOff();
+      }
+      parts.push([Math.floor(key / 8), message.subarray(at, at + length)]);
+      at += length;
+    }
+  }
+  return parts;
+}
+
+function lastOf(parts: readonly Part[], number: number): number | Uint8Array | undefined {
+  return parts.findLast(([found]) => found === number)?.[1];
+}
+
+function integerIn(part: number | Uint8Array): number {
+  return typeof part === "number" ? part : cutOff();
+}
+
+function bytesIn(part: number | Uint8Array): Uint8Array {
+  return typeof part === "number" ? cutOff() : part;
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return DECODER.decode(bytes);
+  } catch {
+    throw new Malformed("syntax", "a text that is not UTF-8");
+  }
+}
+
+function fail(what: string): never {
+  throw new Malformed("content", what);
+}
+
+function cutOff(): never {
+  throw new Malformed("syntax", "no message of the schema");
+}
+
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** How many more numbers of the Protobuf schema a field takes: it is one of several there. */
+const SKIPPED: Partial<Record<Kind, number>> = { start: 2, outcome: 3 };
