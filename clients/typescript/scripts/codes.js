@@ -22,16 +22,13 @@ export function generate(registryPath = REGISTRY_PATH) {
     "/** Every word of failure. A word that is not here is taken for `internal`. */",
     list("ERROR_CODES", "ErrorCode", of("error")),
     "",
-    "/** Every reason of a gap. */",
-    list("GAP_REASONS", "GapReason", of("gap")),
-    "",
     "/** The failures after which nothing was done and the same may be asked again later. */",
     list("RETRYABLE_CODES", "ErrorCode", of("error").filter((entry) => entry.retry)),
     "",
-    "/** Mainstay's own codes of Close frames. */",
-    "export const CLOSE_CODES = {",
-    ...closes.flatMap((entry) => [`  /** ${entry.text} */`, `  ${entry.word}: ${entry.code},`]),
-    "} as const;",
+    ...closes.flatMap((entry) => [
+      `/** ${entry.text} */`,
+      `export const CLOSE_${entry.word.toUpperCase()} = ${entry.code};`,
+    ]),
     "",
   ].join("\n");
 }

@@ -69,14 +69,6 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   "store_failed",
 ];
 
-/** Every reason of a gap. */
-export const GAP_REASONS: readonly GapReason[] = [
-  "trimmed",
-  "epoch",
-  "conflated",
-  "corrupt",
-];
-
 /** The failures after which nothing was done and the same may be asked again later. */
 export const RETRYABLE_CODES: readonly ErrorCode[] = [
   "never_ran",
@@ -85,26 +77,23 @@ export const RETRYABLE_CODES: readonly ErrorCode[] = [
   "store_failed",
 ];
 
-/** Mainstay's own codes of Close frames. */
-export const CLOSE_CODES = {
-  /** Not one byte came within the pong timeout after a ping. */
-  ping_timeout: 4000,
-  /** The peer's socket took not one byte for the write stall timeout. */
-  write_stalled: 4001,
-  /** An event did not fit into the outbox: the peer reads more slowly than its channels speak. */
-  slow_consumer: 4002,
-  /** One message took longer than the message timeout to arrive. */
-  message_timeout: 4003,
-  /** The peer sent more control frames than the limit allows. */
-  control_flood: 4004,
-  /** Another connection has taken the session over. */
-  superseded: 4200,
-  /** The client broke the session dialect. */
-  session_violation: 4201,
-  /** An operator ended the session. */
-  disconnected: 4202,
-  /** The session exists, and its token or principal is another. */
-  resume_refused: 4100,
-  /** No hello came in time after the handshake. */
-  hello_timeout: 4005,
-} as const;
+/** Not one byte came within the pong timeout after a ping. */
+export const CLOSE_PING_TIMEOUT = 4000;
+/** The peer's socket took not one byte for the write stall timeout. */
+export const CLOSE_WRITE_STALLED = 4001;
+/** An event did not fit into the outbox: the peer reads more slowly than its channels speak. */
+export const CLOSE_SLOW_CONSUMER = 4002;
+/** One message took longer than the message timeout to arrive. */
+export const CLOSE_MESSAGE_TIMEOUT = 4003;
+/** The peer sent more control frames than the limit allows. */
+export const CLOSE_CONTROL_FLOOD = 4004;
+/** Another connection has taken the session over. */
+export const CLOSE_SUPERSEDED = 4200;
+/** The client broke the session dialect. */
+export const CLOSE_SESSION_VIOLATION = 4201;
+/** An operator ended the session. */
+export const CLOSE_DISCONNECTED = 4202;
+/** The session exists, and its token or principal is another. */
+export const CLOSE_RESUME_REFUSED = 4100;
+/** No hello came in time after the handshake. */
+export const CLOSE_HELLO_TIMEOUT = 4005;

@@ -35,7 +35,7 @@ export interface Asked<T> {
   readonly pending: Pending<T>;
   keep(): void;
   settle(outcome: Outcome): void;
-  refuse(error: Error): void;
+  refuse(error: unknown): void;
 }
 
 export function ask<T>(read: (outcome: Outcome) => T, cancel: () => void): Asked<T> {

@@ -76,8 +76,8 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
   #bytes = 0;
   /** What was given to the application last. */
   #given: ChannelItem | undefined;
-  #waiting: { resolve(result: IteratorResult<ChannelItem>): void; reject(error: Error): void } | undefined;
-  #end: { readonly error: Error | undefined } | undefined;
+  #waiting: { resolve(result: IteratorResult<ChannelItem>): void; reject(error: unknown): void } | undefined;
+  #end: { readonly error: unknown } | undefined;
 
   /** @internal */
   constructor(owner: SubscriptionOwner) {
@@ -96,7 +96,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
       return Promise.resolve({ value: first.item });
     }
     if (this.#end) {
-      return this.#end.error ? Promise.reject(this.#end.error) : Promise.resolve({ done: true, value: undefined });
+      return this.#end.error ? Promise.reject(this.#end.error as Error) : Promise.resolve({ done: true, value: undefined });
     }
     if (this.#waiting) {
       return Promise.reject(new TypeError("a subscription has one consumer"));
@@ -164,7 +164,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
 
   /** Nothing more comes. What waits can still be read if the server or the session ended it.
    * @internal */
-  finish(error?: Error): void {
+  finish(error?: unknown): void {
     this.#end ??= { error };
     const waiting = this.#waiting;
     this.#waiting = undefined;

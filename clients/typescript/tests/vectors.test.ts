@@ -1,24 +1,26 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
-import type { Encoding, Side } from "../src/wire/frames.js";
+import type { ClientFrame, Payload, ServerFrame } from "../src/wire/frames.js";
 import { json } from "../src/wire/json.js";
-import { Malformed, type Wrong } from "../src/wire/malformed.js";
-import { protobuf } from "../src/wire/protobuf.js";
+import { Malformed as ClientsMalformed } from "../src/wire/malformed.js";
+import { valueOf } from "../src/wire/payload.js";
+import { CLIENT_FRAMES, protobuf, readFrame, writeFrame } from "../src/wire/protobuf.js";
+import { SERVER_FRAMES } from "../src/wire/schema.js";
+import { strictJson } from "./support/strict_json.js";
+import { checkText, Malformed, type Side } from "./support/strict_schema.js";
 
 interface Vector {
   name: string;
   from: Side;
   json?: string;
   protobuf?: string;
-  wrong?: Wrong;
+  wrong?: string;
   number?: number;
 }
 
 describe.each(["client", "server"] as const)("vectors of the %s", (side) => {
-  test.each(load<Vector[]>(side))("$name", (vector) => {
-    checkFrame(vector);
-  });
+  test.each(load<Vector[]>(side))("$name", checkVector);
 });
 
 describe("conversations", () => {
@@ -26,58 +28,124 @@ describe("conversations", () => {
   test.each(conversations)("$name", ({ steps }) => {
     const frames = steps.filter((step): step is Vector => step.json !== undefined);
     expect(frames.length).toBeGreaterThan(0);
-    frames.forEach(checkFrame);
+    frames.forEach(checkVector);
   });
 });
 
 describe("malformed", () => {
-  test.each(load<Vector[]>("malformed"))("$name", ({ from, json: text, protobuf: hex, wrong, number }) => {
-    const read = () => (text === undefined ? protobuf.read(from, fromHex(hex)) : json.read(from, text));
-    const error = thrownBy(read);
-    expect(error).toBeInstanceOf(Malformed);
-    expect((error as Malformed).wrong).toBe(wrong);
-    expect((error as Malformed).number).toBe(number);
+  const vectors = load<Vector[]>("malformed");
+
+  test.each(vectors.filter((vector) => vector.json !== undefined))("JSON: $name", (vector) => {
+    const error = thrownBy(() => strictJson.read(vector.from, vector.json)) as Malformed;
+    expect([error.wrong, error.number]).toEqual([vector.wrong, vector.number]);
   });
 
-  test.each([json, protobuf])("a message of the other kind ($subprotocol)", (encoding) => {
-    const message = encoding === json ? new ArrayBuffer(0) : '{"type":"ping"}';
-    expect(thrownBy(() => encoding.read("server", message))).toBeInstanceOf(Malformed);
+  test.each(vectors.filter((vector) => vector.protobuf !== undefined))("Protobuf: $name", (vector) => {
+    const frames = vector.from === "client" ? CLIENT_FRAMES : SERVER_FRAMES;
+    const read = () => checkName(readFrame(frames, new Uint8Array(fromHex(vector.protobuf))) as ClientFrame);
+    expect(thrownBy(read)).toMatchObject({ wrong: vector.wrong });
+  });
+
+  test.each(vectors.filter((vector) => vector.from === "server"))("as a client reads it: $name", (vector) => {
+    const read = () => (vector.json === undefined ? protobuf.read(fromHex(vector.protobuf)) : json.read(vector.json));
+    const error = thrownBy(read);
+    expect(error).toBeInstanceOf(ClientsMalformed);
+    expect(error).toMatchObject({ wrong: vector.wrong });
+  });
+
+  test.each(["", "{", "null", "[]", "1", '"ping"', "{}", '{"type":"toString"}', '{"type":null}'])("%j", (text) => {
+    expect(thrownBy(() => json.read(text))).toBeInstanceOf(ClientsMalformed);
+  });
+
+  test.each([
+    '{"type":"ack","number":-1}',
+    '{"type":"ack","number":1.5}',
+    '{"type":"ack","number":9007199254740992}',
+    '{"type":"ack","number":"1"}',
+    '{"type":"event","channel":"a","offset":1,"at_ms":0,"payload":1,"data":"AA=="}',
+    '{"type":"event","channel":"a","offset":1,"at_ms":0,"data":"_-8="}',
+    '{"type":"event","channel":1,"offset":1,"at_ms":0}',
+    '{"type":"presence","channel":"a","joined":{},"left":[],"member_count":0}',
+    '{"type":"reply","number":1,"status":"perhaps"}',
+    '{"type":"reply","number":1}',
+  ])("as a client reads it: %s", (text) => {
+    expect(thrownBy(() => json.read(text))).toMatchObject({ wrong: "content" });
+  });
+
+  test("a message of the other kind", () => {
+    expect(thrownBy(() => protobuf.read('{"type":"ping"}'))).toBeInstanceOf(ClientsMalformed);
+    expect(thrownBy(() => json.read(new ArrayBuffer(0)))).toBeInstanceOf(ClientsMalformed);
   });
 });
 
 test("what a newer peer adds is ignored", () => {
   const added = '{ "new" : {"a":[1,"}"],"a":2}, "type":"ack","number":3,"new":null}';
-  expect(json.read("server", added)).toEqual({ type: "ack", number: 3 });
-  // Field 15 of the frame and of the ack: a varint and four bytes.
-  expect(protobuf.read("server", fromHex("7a005209080378017d00000000"))).toEqual({
-    type: "ack",
-    number: 3,
-  });
+  expect(json.read(added)).toEqual({ type: "ack", number: 3 });
+  expect(strictJson.read("server", added)).toEqual({ type: "ack", number: 3 });
+  // Fields 15 of the frame and of the ack.
+  expect(protobuf.read(fromHex("7a005209080378017d00000000"))).toEqual({ type: "ack", number: 3 });
   const failed = '{"type":"reply","number":1,"status":"failed","error":"from_the_future","message":"m"}';
-  expect(json.read("server", failed)).toMatchObject({ outcome: { error: "internal", message: "m" } });
+  expect(json.read(failed)).toMatchObject({ outcome: { error: "internal", message: "m" } });
 });
 
-test("the numbers of the Protobuf schema are those of spec/mainstay.v1.proto", () => {
-  // The vectors set every field; this says so, should a field be added without a vector.
+test("frames and fields are numbered as in spec/mainstay.v1.proto", () => {
   const proto = readFileSync(new URL("../../../spec/mainstay.v1.proto", import.meta.url), "utf8");
-  const written = load<Vector[]>("client").concat(load<Vector[]>("server"));
-  const names = new Set(written.flatMap((vector) => [...(vector.json ?? "").matchAll(/"(\w+)":/g)].map((m) => m[1])));
-  const fields = [...proto.matchAll(/^ +(?:optional |repeated )?\w+ (\w+) = \d+;/gm)].map((m) => m[1] ?? "");
-  const frames = ["hello", "request", "publish", "cancel", "reply", "subscribe", "unsubscribe", "ack", "ping"];
-  const others = [...frames, "pong", "bye", "welcome", "subscribed", "unsubscribed", "event", "gap", "goaway"];
-  const known = [...others, "problem", "json", "now", "done", "published", "failed", "indeterminate"];
-  expect(fields.filter((field) => !names.has(field) && !known.includes(field))).toEqual([]);
+  for (const [message, frames] of [
+    ["ClientFrame", CLIENT_FRAMES],
+    ["ServerFrame", SERVER_FRAMES],
+  ] as const) {
+    const names = fieldsOf(proto, message);
+    expect(Object.keys(frames)).toEqual(names.map(({ name }) => name));
+    names.forEach(({ type }, index) => {
+      const fields = Object.values(frames)[index] ?? [];
+      const wanted = fieldsOf(proto, type).map(({ name }) => name);
+      const simple = fields.filter(({ kind }) => kind !== "start" && kind !== "outcome").map(({ name }) => name);
+      expect(wanted.filter((name) => !ONE_OF.includes(name))).toEqual(simple);
+    });
+  }
 });
 
-function checkFrame({ from, json: text = "", protobuf: hex = "" }: Vector): void {
-  const frame = json.read(from, text);
-  expect(json.write(from, frame)).toBe(text);
-  expect(protobuf.read(from, fromHex(hex))).toEqual(frame);
-  expect(toHex(protobuf, from, frame)).toBe(hex);
+function checkVector({ from, json: text = "", protobuf: hex = "" }: Vector): void {
+  const frame = strictJson.read(from, text);
+  expect(strictJson.write(from, frame)).toBe(text);
+  if (from === "client") {
+    expect(json.write(frame as ClientFrame)).toBe(text);
+    expect(hexOf(protobuf.write(frame as ClientFrame))).toBe(hex);
+    expect(byValue(readFrame(CLIENT_FRAMES, new Uint8Array(fromHex(hex))))).toEqual(byValue(frame));
+  } else {
+    expect(byValue(json.read(text))).toEqual(byValue(frame));
+    expect(protobuf.read(fromHex(hex))).toEqual(json.read(text));
+    expect(hexOf(writeFrame(SERVER_FRAMES, frame as ServerFrame))).toBe(hex);
+  }
 }
 
-function toHex(encoding: Encoding, from: Side, frame: ReturnType<Encoding["read"]>): string {
-  return Buffer.from(encoding.write(from, frame) as Uint8Array).toString("hex");
+/** A frame with the values of its payloads. */
+function byValue(frame: object): object {
+  const of = ([name, value]: [string, unknown]) =>
+    name === "payload"
+      ? [name, valueOf(value as Payload)]
+      : [name, name === "outcome" ? byValue(value as object) : value];
+  return Object.fromEntries(Object.entries(frame).map(of));
+}
+
+/** What a server checks besides: the names of channels. */
+function checkName(frame: ClientFrame): void {
+  if ("channel" in frame) {
+    checkText("name", frame.channel);
+  }
+}
+
+function fieldsOf(proto: string, message: string): { type: string; name: string }[] {
+  const body = new RegExp(`^message ${message} \\{\\n(.*?)^\\}`, "ms").exec(proto)?.[1] ?? "";
+  const fields = [...body.matchAll(/^ +(?:optional |repeated )?(\w+) (\w+) = (\d+);/gm)];
+  fields.forEach((field, index) => {
+    expect(Number(field[3])).toBe(index + 1);
+  });
+  return fields.map((field) => ({ type: field[1] ?? "", name: field[2] ?? "" }));
+}
+
+function hexOf(message: unknown): string {
+  return Buffer.from(message as Uint8Array).toString("hex");
 }
 
 function fromHex(hex = ""): ArrayBuffer {
@@ -96,3 +164,6 @@ function thrownBy(run: () => unknown): unknown {
 function load<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`../../../spec/vectors/${name}.json`, import.meta.url), "utf8")) as T;
 }
+
+/** Fields that are one of several. */
+const ONE_OF = ["now", "after", "last", "done", "published", "failed", "indeterminate"];

@@ -1,13 +1,13 @@
 /** Carries out what the state machine says: WebSocket, timers, store. It makes no decision about the
  * protocol. */
 
-import { CLOSE_CODES } from "../codes.js";
+import { CLOSE_SUPERSEDED } from "../codes.js";
 import { RequestError, SessionOver, SubscriptionError } from "../errors.js";
 import { ask, deferred, readAny, type Asked, type Pending, type Restored } from "../pending.js";
 import { answer } from "../session/commands.js";
 import { attach, attachKnown, consumed, detach, pause, unpause, unsubscribe } from "../session/channels.js";
 import type { SessionConfig } from "../session/config.js";
-import { needsSafety, Refused, type CloseReason, type Ending, type Output, type SessionEvent } from "../session/output.js";
+import { needsSafety, type CloseReason, type Ending, type Output, type SessionEvent } from "../session/output.js";
 import { call, cancel, failed } from "../session/requests.js";
 import {
   dropOutput,
@@ -26,8 +26,8 @@ import {
 import { applyChange, callBytes, emptyState, isInbox, type Call, type StateChange } from "../session/state.js";
 import type { StateStore } from "../store/store.js";
 import { Subscription, type ChannelItem } from "../subscription.js";
-import type { Json, Outcome, Request, Standing, Subscribe } from "../wire/frames.js";
-import { payloadOf, toWellFormed, valueOf } from "../wire/payload.js";
+import type { Json, Outcome, Payload, Request, Standing, Subscribe } from "../wire/frames.js";
+import { bytesOf, payloadOf, toWellFormed, valueOf } from "../wire/payload.js";
 import { Clock } from "./clock.js";
 import { listenToPage } from "./page.js";
 import { Reconnect, type ReconnectPolicy } from "./reconnect.js";
@@ -269,7 +269,7 @@ export class Driver {
     }
     const { outboxCountMax, outboxBytesMax } = this.#config.session;
     if (asked && (this.#early.length >= outboxCountMax || this.#earlyBytes + bytes > outboxBytesMax)) {
-      asked.refuse(refusal(new Refused("outbox_full", "too many requests wait for the store")));
+      asked.refuse(new RequestError("never_ran", "busy", "too many requests wait for the store"));
       return;
     }
     this.#earlyBytes += bytes;
@@ -299,7 +299,7 @@ export class Driver {
       this.#workSoon();
       return key;
     } catch (error) {
-      asked.refuse(refusal(error));
+      asked.refuse(error);
       return undefined;
     }
   }
@@ -328,10 +328,8 @@ export class Driver {
         }
       });
     } catch (error) {
-      const name = wanted?.channel ?? INBOXES;
-      this.#queues.delete(name);
-      const { code, message } = refusal(error);
-      subscription.finish(new SubscriptionError(name, code === "busy" ? "too_many_subscriptions" : (code as "internal"), message));
+      this.#queues.delete(wanted?.channel ?? INBOXES);
+      subscription.finish(error);
     }
   }
 
@@ -421,7 +419,7 @@ export class Driver {
         }
         break;
       case "transmit":
-        this.#socket?.send(this.#config.session.encoding.write("client", output.frame));
+        this.#socket?.send(this.#config.session.encoding.write(output.frame));
         break;
       case "close":
         this.#closeConnection(output.reason);
@@ -573,7 +571,7 @@ export class Driver {
   #handleMessage(message: unknown): void {
     this.#do((machine, nowMs) => {
       try {
-        handleFrame(machine, nowMs, this.#config.session.encoding.read("server", message));
+        handleFrame(machine, nowMs, this.#config.session.encoding.read(message));
       } catch {
         handleViolation(machine, nowMs);
       }
@@ -632,40 +630,22 @@ export class Driver {
         this.#asked.get(event.key)?.settle(event.outcome);
         this.#asked.delete(event.key);
         break;
-      case "subscribed": {
-        const { type, channel, epoch, offset, head, member_count: memberCount } = event;
-        if (isInbox(channel) && !this.#queues.has(INBOXES)) {
+      case "subscribed":
+        if (isInbox(event.channel) && !this.#queues.has(INBOXES)) {
           // An inbox that nobody reads must not fill up; its place is kept.
-          detach(machine, this.#clock.now(), channel);
-        } else {
-          this.#deliver(machine, { type, channel, epoch, offset, head, memberCount }, ITEM_BYTES);
+          detach(machine, this.#clock.now(), event.channel);
+          break;
         }
+        this.#deliver(machine, event);
         break;
-      }
+      case "event":
+      case "gap":
+      case "presence":
+        this.#deliver(machine, event);
+        break;
       case "unsubscribed":
         this.#handleUnsubscribed(event);
         break;
-      case "event": {
-        const { type, channel, offset, at_ms: atMs, payload } = event.event;
-        const item = { type, channel, epoch: event.epoch, offset, atMs };
-        if ("data" in payload) {
-          this.#deliver(machine, { ...item, data: payload.data }, payload.data.length);
-        } else {
-          this.#deliver(machine, { ...item, payload: JSON.parse(payload.json) as Json }, payload.json.length);
-        }
-        break;
-      }
-      case "gap": {
-        const { from_epoch: fromEpoch, ...gap } = event;
-        this.#deliver(machine, { ...gap, fromEpoch }, ITEM_BYTES);
-        break;
-      }
-      case "presence": {
-        const { member_count: memberCount, ...presence } = event;
-        const bytes = (presence.joined.length + presence.left.length) * ITEM_BYTES;
-        this.#deliver(machine, { ...presence, memberCount }, bytes);
-        break;
-      }
       case "command":
         this.#run(machine, event.key, event.deadlineAtMs, event.request);
         break;
@@ -685,11 +665,11 @@ export class Driver {
     }
   }
 
-  #deliver(machine: ClientSession, item: ChannelItem, bytes: number): void {
+  #deliver(machine: ClientSession, frame: Extract<SessionEvent, { channel: string; type: ChannelItem["type"] }>): void {
     // Without a queue, the channel is about to be let go of, and its cursor stays.
-    const name = isInbox(item.channel) ? INBOXES : item.channel;
+    const name = isInbox(frame.channel) ? INBOXES : frame.channel;
     const queue = this.#queues.get(name);
-    queue?.push(item, bytes);
+    queue?.push(itemOf(frame), frame.type === "event" ? bytesOf(frame.payload) : ITEM_BYTES);
     if (queue?.holds(this.#config.queueCountMax, this.#config.queueBytesMax)) {
       for (const channel of channelsOf(machine, name)) {
         pause(machine, this.#clock.now(), channel);
@@ -818,15 +798,17 @@ export class Driver {
 function overOf(ending: Ending): SessionOver {
   return ending.how === "refused"
     ? new SessionOver("refused", ending.code)
-    : new SessionOver(ending.how, ending.how === "superseded" ? CLOSE_CODES.superseded : undefined);
+    : new SessionOver(ending.how, ending.how === "superseded" ? CLOSE_SUPERSEDED : undefined);
 }
 
-function refusal(error: unknown): RequestError {
-  if (!(error instanceof Refused)) {
-    throw error;
-  }
-  const code = error.why === "too_big" ? "too_big" : error.why === "over" ? "never_ran" : "busy";
-  return new RequestError("never_ran", code, error.message);
+/** A frame under the names of the API, with the value of its payload. */
+function itemOf(frame: object): ChannelItem {
+  const fields = Object.entries(frame).map(([name, value]: [string, unknown]) =>
+    name === "payload"
+      ? ["data" in (value as Payload) ? "data" : name, valueOf(value as Payload)]
+      : [name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()), value],
+  );
+  return Object.fromEntries(fields) as ChannelItem;
 }
 
 function inboxesOf({ saved }: ClientSession): string[] {
@@ -848,7 +830,7 @@ function listenToAbort(signal: AbortSignal | undefined, run: () => void): void {
 /** Where a runtime has no WebSocket of its own: Node before 22. */
 async function importWs(): Promise<WebSocketConstructor> {
   // In a variable, so that bundlers for browsers do not look for it.
-  const name = "ws";
+  const name = ["w", "s"].join("");
   try {
     const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { default: WebSocketConstructor };
     return module.default;

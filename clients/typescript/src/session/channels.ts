@@ -1,7 +1,8 @@
 /** Subscriptions: where each channel stands, and what the next event must be. */
 
 import type { ClientFrame, Event, Gap, Place, Presence, Problem, Subscribe, Subscribed, Unsubscribed } from "../wire/frames.js";
-import { Refused, type Failure } from "./output.js";
+import { SubscriptionError } from "../errors.js";
+import type { Failure } from "./output.js";
 import { advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
 import { isInbox, sessionInbox, subscribeTo } from "./state.js";
 
@@ -16,17 +17,17 @@ export interface Channel {
 /**
  * Listens to a channel over all connections and sessions, where the application left it: behind the
  * cursor if there is one, else from its start.
- * @throws {Refused} There are too many, or the session is over.
+ * @throws {SubscriptionError} There are too many, or the session is over.
  */
 export function attach(session: ClientSession, nowMs: number, wanted: Subscribe): void {
   advance(session, nowMs);
   if (isOver(session)) {
-    throw new Refused("over", "the session is over");
+    throw new SubscriptionError(wanted.channel, "never_ran", "the session is over");
   }
   const { channel } = wanted;
   const known = session.saved.channels.get(channel);
   if (!known && session.saved.channels.size >= session.config.subscriptionCountMax) {
-    throw new Refused("too_many_subscriptions", "too many channels are listened to");
+    throw new SubscriptionError(channel, "too_many_subscriptions", "too many channels are listened to");
   }
   const subscribe = known?.cursor ? { ...wanted, start: behind(known.cursor) } : wanted;
   change(session, { change: "subscribed", ...subscribe });
@@ -147,7 +148,6 @@ export function handleSubscribed(session: ClientSession, subscribed: Subscribed)
     return;
   }
   if (!session.channels.has(name) && !isOwnInbox(session, name)) {
-    session.counters.eventDuplicateCount++;
     return;
   }
   const channel = session.channels.get(name) ?? {
@@ -184,14 +184,15 @@ export function handleEvent(session: ClientSession, event: Event): void {
   const channel = listened(session, event.channel);
   const received = channel?.received;
   if (!received || event.offset <= received.offset) {
-    session.counters.eventDuplicateCount++;
-  } else if (event.offset !== received.offset + 1) {
-    // A hole in the offsets of a channel.
-    fault(session);
-  } else {
+    return;
+  }
+  if (event.offset === received.offset + 1) {
     const { epoch } = received;
     channel.received = { epoch, offset: event.offset };
-    tell(session, { type: "event", epoch, event });
+    tell(session, { ...event, epoch });
+  } else {
+    // A hole in the offsets of a channel.
+    fault(session);
   }
 }
 
@@ -203,8 +204,6 @@ export function handleGap(session: ClientSession, gap: Gap): void {
   } else if (channel && told) {
     channel.received = { epoch: told.epoch, offset: told.offset };
     tell(session, told);
-  } else {
-    session.counters.eventDuplicateCount++;
   }
 }
 

@@ -71,7 +71,7 @@ export function handleCommand(session: ClientSession, request: Request): void {
   tell(session, { type: "command", key, deadlineAtMs, request });
 }
 
-export function handleCancel(session: ClientSession, number: number): void {
+export function handleCancel(session: ClientSession, { number }: { number: number }): void {
   const key = session.running.get(number);
   if (key !== undefined) {
     tell(session, { type: "command_cancelled", key });
@@ -79,7 +79,7 @@ export function handleCancel(session: ClientSession, number: number): void {
 }
 
 /** The server needs no replies up to this number: it has them, or has given their commands up. */
-export function handleAnswersSafe(session: ClientSession, upTo: number): void {
+export function handleAnswersSafe(session: ClientSession, { number: upTo }: { number: number }): void {
   for (const [number, key] of session.running) {
     if (number <= upTo) {
       session.running.delete(number);

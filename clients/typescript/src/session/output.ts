@@ -5,10 +5,8 @@ import type {
   ClientFrame,
   Event,
   Gap,
-  Goaway,
   Outcome,
   Presence,
-  Problem,
   Request,
   Subscribed,
   Welcome,
@@ -36,8 +34,9 @@ export type SessionEvent =
   | { readonly type: "outcome"; readonly key: number; readonly outcome: Outcome }
   /** A subscription has ended; with an error unless the application asked for it. */
   | { readonly type: "unsubscribed"; readonly channel: string; readonly failure: Failure | undefined }
-  /** An event; `consumed` is to be said when the application has it. */
-  | { readonly type: "event"; readonly epoch: string; readonly event: Event }
+  /** An event and the incarnation that its offset belongs to; `consumed` is to be said when the
+   * application has it. */
+  | (Event & { readonly epoch: string })
   /** The server asks for a command to be run, and waits for `answer`. Comes once for each. */
   | {
       readonly type: "command";
@@ -51,9 +50,7 @@ export type SessionEvent =
   | { readonly type: "ended"; readonly ending: Ending }
   | Subscribed
   | Gap
-  | Presence
-  | Problem
-  | Goaway;
+  | Presence;
 
 /** Why something failed. */
 export interface Failure {
@@ -71,16 +68,6 @@ export type CloseReason = "silent" | "no_welcome" | "fault" | "goaway" | "done";
 export type Ending =
   | { readonly how: "ended" | "left" | "superseded" }
   | { readonly how: "refused"; readonly code: number };
-
-/** Why a request or subscription cannot be taken. */
-export class Refused extends Error {
-  constructor(
-    readonly why: "outbox_full" | "too_big" | "too_many_subscriptions" | "over",
-    message: string,
-  ) {
-    super(message);
-  }
-}
 
 /**
  * Whether everything that was to be kept must be safe before this is done: the outside will rely on

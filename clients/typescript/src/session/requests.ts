@@ -2,7 +2,8 @@
 
 import type { ClientFrame, Outcome, Payload, Reply } from "../wire/frames.js";
 import { utf8Bytes } from "../wire/payload.js";
-import { Refused, type Failure } from "./output.js";
+import { RequestError } from "../errors.js";
+import type { Failure } from "./output.js";
 import { acknowledge, advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
 import { callBytes, type Call } from "./state.js";
 
@@ -10,21 +11,21 @@ import { callBytes, type Call } from "./state.js";
  * Asks for what a call says. It is kept until its outcome has come, over as many connections as that
  * takes. `deadlineAtMs` is when the outcome is no longer wanted: what cannot be sent before then
  * never runs. Gives the request's key.
- * @throws {Refused} It will never run: there is no room for it, it is too big, or the session is over.
+ * @throws {RequestError} It will never run: there is no room for it, it is too big, or the session is over.
  */
 export function call(session: ClientSession, nowMs: number, call: Call, deadlineAtMs?: number): number {
   advance(session, nowMs);
   if (isOver(session)) {
-    throw new Refused("over", "the session is over");
+    throw new RequestError("never_ran", "never_ran", "the session is over");
   }
   const { config, saved, limits } = session;
   const frameBytesNow = frameBytes(session, call);
   if (limits && frameBytesNow > limits.message_bytes_max) {
-    throw new Refused("too_big", tooBig(frameBytesNow, limits.message_bytes_max));
+    throw new RequestError("never_ran", "too_big", tooBig(frameBytesNow, limits.message_bytes_max));
   }
   const bytes = callBytes(call);
   if (saved.requests.size >= config.outboxCountMax || session.outboxBytes + bytes > config.outboxBytesMax) {
-    throw new Refused("outbox_full", "too many requests wait for their outcomes");
+    throw new RequestError("never_ran", "busy", "too many requests wait for their outcomes");
   }
   const key = saved.nextKey;
   session.outboxBytes += bytes;
@@ -68,9 +69,8 @@ export function handleReply(session: ClientSession, { number, outcome }: Reply):
     return;
   }
   const key = session.numbered.get(number);
-  if (key === undefined) {
-    session.counters.outcomeDuplicateCount++;
-  } else {
+  // Of one that is not there, the outcome has come before.
+  if (key !== undefined) {
     settle(session, key, outcome);
   }
 }

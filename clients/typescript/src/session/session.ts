@@ -6,8 +6,8 @@
  * Times are milliseconds since 1970; a clock that is set back is taken to stand still.
  */
 
-import { CLOSE_CODES } from "../codes.js";
-import type { ClientFrame, Hello, ServerFrame, ServerLimits, Welcome } from "../wire/frames.js";
+import { CLOSE_SUPERSEDED } from "../codes.js";
+import type { ClientFrame, Goaway, Hello, ServerFrame, ServerLimits, Welcome } from "../wire/frames.js";
 import { adviceOf } from "./advice.js";
 import {
   handleEvent,
@@ -50,7 +50,6 @@ export interface ClientSession {
   phase: Phase;
   outputs: Output[];
   nowMs: number;
-  readonly counters: Counters;
 
   // Requests: indexes of `saved.requests`, which the wire does not know.
   /** Keys of those that have no number yet, in the order in which they will get one. */
@@ -88,18 +87,6 @@ export interface ClientSession {
   readonly ackChannels: Set<string>;
 }
 
-/** What came twice, late or wrong. */
-export interface Counters {
-  /** Outcomes that had come before. */
-  outcomeDuplicateCount: number;
-  /** Events and gaps that had come before, or that nobody listens to any more. */
-  eventDuplicateCount: number;
-  /** Connections closed because the server broke the protocol. */
-  faultCount: number;
-  /** Connections closed because nothing was heard. */
-  silenceCount: number;
-}
-
 /** Starts without a connection, with what an earlier life has saved. */
 export function openSession(config: SessionConfig, saved: SavedState = emptyState()): ClientSession {
   const session: ClientSession = {
@@ -108,7 +95,6 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
     phase: { name: "offline" },
     outputs: [],
     nowMs: 0,
-    counters: { outcomeDuplicateCount: 0, eventDuplicateCount: 0, faultCount: 0, silenceCount: 0 },
     waiting: new Set(),
     numbered: new Map(),
     unsent: [],
@@ -171,7 +157,7 @@ export function handleFrame(session: ClientSession, nowMs: number, frame: Server
     }
   } else if (phase.name === "open") {
     phase.heardAtMs = session.nowMs;
-    handleOpenFrame(session, frame);
+    (FRAME_HANDLERS[frame.type] as (session: ClientSession, frame: ServerFrame) => void)(session, frame);
   }
 }
 
@@ -199,7 +185,7 @@ export function handleClosed(session: ClientSession, nowMs: number, code?: numbe
   if (advice === "start_fresh") {
     forget(session);
   } else if (advice === "stop" && code !== undefined) {
-    end(session, code === CLOSE_CODES.superseded ? { how: "superseded" } : { how: "refused", code });
+    end(session, code === CLOSE_SUPERSEDED ? { how: "superseded" } : { how: "refused", code });
   }
 }
 
@@ -212,11 +198,9 @@ export function handleTimeout(session: ClientSession, nowMs: number): void {
   expireDeadlines(session);
   const { phase } = session;
   if (phase.name === "opening" && session.nowMs >= phase.welcomeByMs) {
-    session.counters.silenceCount++;
     closeConnection(session, "no_welcome");
   } else if (phase.name === "open") {
     if (session.nowMs >= silentAtMs(phase)) {
-      session.counters.silenceCount++;
       closeConnection(session, "silent");
       return;
     }
@@ -327,7 +311,6 @@ export function tell(session: ClientSession, event: SessionEvent): void {
 
 /** The server broke the protocol: what it says on this connection cannot be relied on. */
 export function fault(session: ClientSession): void {
-  session.counters.faultCount++;
   closeConnection(session, "fault");
 }
 
@@ -357,52 +340,28 @@ export function advance(session: ClientSession, nowMs: number): void {
   session.nowMs = Math.max(session.nowMs, nowMs);
 }
 
-function handleOpenFrame(session: ClientSession, frame: ServerFrame): void {
-  switch (frame.type) {
-    case "welcome":
-      fault(session);
-      break;
-    case "reply":
-      handleReply(session, frame);
-      break;
-    case "request":
-      handleCommand(session, frame);
-      break;
-    case "cancel":
-      handleCancel(session, frame.number);
-      break;
-    case "ack":
-      handleAnswersSafe(session, frame.number);
-      break;
-    case "subscribed":
-      handleSubscribed(session, frame);
-      break;
-    case "unsubscribed":
-      handleUnsubscribed(session, frame);
-      break;
-    case "event":
-      handleEvent(session, frame);
-      break;
-    case "gap":
-      handleGap(session, frame);
-      break;
-    case "presence":
-      handlePresence(session, frame);
-      break;
-    case "ping":
-      transmit(session, { type: "pong" });
-      break;
-    case "pong":
-      break;
-    case "goaway":
-      scheduleMove(session, frame.window_ms);
-      tell(session, frame);
-      break;
-    case "problem":
-      tell(session, frame);
-      handleRefusedWish(session, frame);
-  }
-}
+type FrameHandlers = {
+  [T in ServerFrame["type"]]: (session: ClientSession, frame: Extract<ServerFrame, { type: T }>) => void;
+};
+
+const FRAME_HANDLERS: FrameHandlers = {
+  welcome: fault,
+  reply: handleReply,
+  request: handleCommand,
+  cancel: handleCancel,
+  ack: handleAnswersSafe,
+  subscribed: handleSubscribed,
+  unsubscribed: handleUnsubscribed,
+  event: handleEvent,
+  gap: handleGap,
+  presence: handlePresence,
+  ping: (session) => {
+    transmit(session, { type: "pong" });
+  },
+  pong: () => undefined,
+  goaway: scheduleMove,
+  problem: handleRefusedWish,
+};
 
 function handleWelcome(session: ClientSession, welcome: Welcome): void {
   if (!fits(session, welcome)) {
@@ -465,9 +424,9 @@ function acknowledgeIfDue(session: ClientSession): void {
 }
 
 /** The server said that it will go: comes back after a random part of its window, as others do. */
-function scheduleMove(session: ClientSession, windowMs: number): void {
+function scheduleMove(session: ClientSession, { window_ms }: Goaway): void {
   if (session.phase.name === "open") {
-    const waitMs = Math.floor(session.config.random() * Math.min(windowMs, GOAWAY_WINDOW_MS_MAX));
+    const waitMs = Math.floor(session.config.random() * Math.min(window_ms, GOAWAY_WINDOW_MS_MAX));
     session.phase = { ...session.phase, movesAtMs: Math.min(session.phase.movesAtMs, session.nowMs + waitMs) };
   }
 }

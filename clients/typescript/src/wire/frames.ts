@@ -8,8 +8,9 @@ import type { ErrorCode, GapReason } from "../codes.js";
 /** Any JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
-/** What an application says: the text of one JSON value, passed on as it was written, or bytes. */
-export type Payload = { readonly json: string } | { readonly data: Uint8Array };
+/** What an application says: a JSON value, as the text that its author wrote when it is to be sent and
+ * as the value when it has come; or bytes. */
+export type Payload = { readonly json: string } | { readonly value: Json } | { readonly data: Uint8Array };
 
 /** A place in a channel: an offset means nothing without its epoch. */
 export interface Place {
@@ -205,26 +206,17 @@ export type ServerFrame =
   | Goaway
   | Problem;
 
-/** The frames that each side may say. */
-export interface Said {
-  client: ClientFrame;
-  server: ServerFrame;
-}
-
-/** Who says a frame. */
-export type Side = keyof Said;
-
 /** How frames are written: one schema, two encodings, chosen by the WebSocket's subprotocol. */
 export interface Encoding {
   /** The subprotocol that asks for this encoding. */
   readonly subprotocol: string;
   /** The content of one WebSocket message: a text, or bytes. */
-  write<S extends Side>(from: S, frame: Said[S]): string | Uint8Array<ArrayBuffer>;
+  write(frame: ClientFrame): string | Uint8Array<ArrayBuffer>;
   /**
    * Reads the content of one message, bytes as an ArrayBuffer.
-   * @throws {Malformed} It is no frame that this side may send.
+   * @throws {Malformed} It is no frame of a server's.
    */
-  read<S extends Side>(from: S, message: unknown): Said[S];
+  read(message: unknown): ServerFrame;
   /** How many bytes a payload takes in a message. */
   payloadBytes(payload: Payload): number;
 }

@@ -1,41 +1,26 @@
-/** Frames as JSON texts, written field by field in the order of PROTOCOL.md's tables. */
+/** Frames as JSON texts: subprotocol `mainstay.v1.json`. */
 
-import type { Encoding, Outcome, Payload, Said, Side, Start } from "./frames.js";
+import type { Encoding, Json, Payload, ServerFrame } from "./frames.js";
 import { Malformed } from "./malformed.js";
-import { bytesOf, NULL } from "./payload.js";
-import {
-  AFTER,
-  checkFrame,
-  checkNumber,
-  checkText,
-  FRAMES,
-  isList,
-  OBJECTS,
-  OUTCOMES,
-  WORDS,
-  type Field,
-  type Kind,
-} from "./schema.js";
+import { bytesOf, jsonOf } from "./payload.js";
+import { checkNumber, checkText, OBJECTS, OUTCOMES, SERVER_FRAMES, type Field, type Kind } from "./schema.js";
 
-/** One JSON object in a text message: subprotocol `mainstay.v1.json`. */
+/** One JSON object in a text message. */
 export const json: Encoding = {
   subprotocol: "mainstay.v1.json",
 
-  write(from, frame) {
-    const record = frame as unknown as Values;
-    return `{${[`"type":"${frame.type}"`, ...writeFields(FRAMES[from][frame.type] ?? [], record)].join()}}`;
-  },
+  write: (frame) => writeObject(frame),
 
-  read(from, message) {
-    if (typeof message !== "string") {
-      throw new Malformed("syntax");
-    }
+  read(message) {
+    let frame: Values;
     try {
-      JSON.parse(message);
+      frame = JSON.parse(message as string) as Values;
     } catch {
       throw new Malformed("syntax");
     }
-    return readFrame(from, message);
+    const { type } = (frame as Values | null) ?? {};
+    const fields = ofType(SERVER_FRAMES, type);
+    return { type, ...readFields(fields ?? fail("unknown_type"), frame) } as unknown as ServerFrame;
   },
 
   payloadBytes(payload) {
@@ -46,176 +31,97 @@ export const json: Encoding = {
 
 type Values = Readonly<Record<string, unknown>>;
 
-function writeFields(fields: readonly Field[], values: Values): string[] {
-  return fields.flatMap(({ name, kind }) => {
-    const value = values[name];
-    if (value === undefined || ((kind === "delivery" || kind === "presence") && value === WORDS[kind][0])) {
-      return [];
-    }
-    if (kind === "payload") {
-      const payload = value as Payload;
-      return "data" in payload ? `"data":"${toBase64(payload.data)}"` : `"${name}":${payload.json}`;
-    }
-    if (kind === "outcome") {
-      const outcome = value as Outcome;
-      return [`"status":"${outcome.status}"`, ...writeFields(OUTCOMES[outcome.status] ?? [], { ...outcome })];
-    }
-    return `"${name}":${writeValue(kind, value)}`;
-  });
+/** Writes an object byte for byte as Mainstay does: frames are made with their fields in the
+ * protocol's order, and what is absent or the default is left out. */
+function writeObject(values: object): string {
+  return `{${writeFields(values)}}`;
 }
 
-function writeValue(kind: Kind, value: unknown): string {
-  const fields = OBJECTS[kind];
-  if (!fields) {
-    return JSON.stringify(value);
+function writeFields(values: object): string {
+  return Object.entries(values)
+    .flatMap(([name, value]: [string, unknown]) =>
+      value === undefined || value === DEFAULTS[name]
+        ? []
+        : name === "payload"
+          ? writePayload(value as Payload)
+          : name === "outcome"
+            ? writeFields(value as object)
+            : `"${name}":${writeValue(value)}`,
+    )
+    .join();
+}
+
+function writeValue(value: unknown): string {
+  return Array.isArray(value)
+    ? `[${value.map(writeValue).join()}]`
+    : typeof value === "object" && value
+      ? writeObject(value)
+      : JSON.stringify(value);
+}
+
+function writePayload(payload: Payload): string {
+  return "data" in payload ? `"data":"${btoa(binaryOf(payload.data))}"` : `"payload":${jsonOf(payload)}`;
+}
+
+/** Reads what the fields say, and passes over what they do not. */
+function readFields(fields: readonly Field[], values: Values): Values {
+  return Object.fromEntries(
+    fields.flatMap(({ name, kind, isOptional }) => {
+      const value = values[name] ?? undefined;
+      return kind === "payload"
+        ? [[name, readPayload(values)]]
+        : value !== undefined || kind === "outcome"
+          ? [[name, readValue(kind, value, values)]]
+          : isOptional
+            ? []
+            : fail(name);
+    }),
+  );
+}
+
+function readValue(kind: Kind, value: unknown, values: Values): unknown {
+  if (kind === "outcome") {
+    const { status } = values;
+    return { status, ...readFields(ofType(OUTCOMES, status) ?? fail("status"), values) };
   }
-  const write = (item: unknown) => `{${writeFields(fields, item as Values).join()}}`;
-  return isList(kind) ? `[${(value as unknown[]).map(write).join()}]` : write(value);
+  const inner = OBJECTS[kind];
+  if (inner) {
+    return kind === "members"
+      ? (Array.isArray(value) ? value : fail(kind)).map((item) => readFields(inner, item as Values))
+      : readFields(inner, value as Values);
+  }
+  return kind === "number" ? checkNumber(value) : checkText(kind, value);
 }
 
-function readFrame<S extends Side>(from: S, message: string): Said[S] {
-  const texts = readObject(message);
+function readPayload({ payload, data }: Values): Payload {
+  if (data === undefined || data === null) {
+    return { value: (payload ?? null) as Json };
+  }
   try {
-    const type = readValue("text", texts.get("type") ?? "");
-    const fields = Object.hasOwn(FRAMES[from], type as string) && FRAMES[from][type as string];
-    if (!fields) {
-      throw new Malformed("unknown_type", `no frame of the ${from}'s: ${String(type)}`);
-    }
-    return checkFrame({ type, ...readFields(fields, texts) });
-  } catch (error) {
-    const number = texts.get("number") ?? "";
-    if (error instanceof Malformed && error.wrong !== "unknown_type" && INTEGER.test(number) && Number.isSafeInteger(+number)) {
-      error.number = +number;
-    }
-    throw error;
-  }
-}
-
-function readFields(fields: readonly Field[], texts: ReadonlyMap<string, string>): Record<string, unknown> {
-  const values: Record<string, unknown> = {};
-  for (const { name, kind, isOptional } of fields) {
-    const text = texts.get(name);
-    if (kind === "payload") {
-      values[name] = readPayload(text, texts.get("data"));
-    } else if (kind === "outcome") {
-      const status = readValue("text", texts.get("status") ?? "") as string;
-      const inner = Object.hasOwn(OUTCOMES, status) && OUTCOMES[status];
-      values[name] = inner ? { status, ...readFields(inner, texts) } : fail("status");
-    } else if (!isAbsent(text)) {
-      values[name] = readValue(kind, text);
-    } else if (kind === "delivery" || kind === "presence") {
-      values[name] = WORDS[kind][0];
-    } else if (!isOptional) {
-      fail(name);
-    }
-  }
-  return values;
-}
-
-function readValue(kind: Kind, text: string): unknown {
-  const fields = OBJECTS[kind];
-  if (fields) {
-    const read = (item: string) => readFields(fields, readObject(item));
-    return isList(kind) ? split(text, "[").map(read) : read(text);
-  }
-  if (kind === "number") {
-    return INTEGER.test(text) ? checkNumber(Number(text)) : fail(text);
-  }
-  if (kind === "start" && text.startsWith("{")) {
-    return readStart(readObject(text));
-  }
-  const value: unknown = text.startsWith('"') ? JSON.parse(text) : fail(text);
-  return kind === "start" ? (value === "now" ? value : fail(text)) : checkText(kind, value as string);
-}
-
-function readStart(texts: ReadonlyMap<string, string>): Start {
-  const last = texts.get("last");
-  if (!isAbsent(last)) {
-    return isAbsent(texts.get("after")) && isAbsent(texts.get("epoch"))
-      ? { last: readValue("number", last) as number }
-      : fail("two starts");
-  }
-  const start = readFields(AFTER, texts) as { after: number; epoch?: string };
-  return start.after === 0 || start.epoch !== undefined ? start : fail("an offset without its epoch");
-}
-
-function readPayload(json: string | undefined, data: string | undefined): Payload {
-  if (isAbsent(data)) {
-    return isAbsent(json) ? NULL : json === "" ? fail("payload") : { json };
-  }
-  return isAbsent(json) ? { data: fromBase64(readValue("text", data) as string) } : fail("payload and data");
-}
-
-function isAbsent(text: string | undefined): text is undefined {
-  return text === undefined || text === "null";
-}
-
-/** The texts of an object's fields by name. One that is repeated has an empty text, which is no
- * value. */
-function readObject(text: string): Map<string, string> {
-  const texts = new Map<string, string>();
-  const parts = split(text, "{");
-  for (let index = 0; index < parts.length; index += 2) {
-    const name = JSON.parse(parts[index] ?? "") as string;
-    texts.set(name, texts.has(name) ? "" : (parts[index + 1] ?? ""));
-  }
-  return texts;
-}
-
-/** The texts of what stands in valid JSON, one level deep: of a list its elements, of an object each
- * name and each value. */
-function split(text: string, opening: "[" | "{"): string[] {
-  const whole = text.trim();
-  const parts: string[] = [];
-  if (!whole.startsWith(opening)) {
-    return fail(`no ${opening}`);
-  }
-  let depth = 0;
-  let start = 1;
-  for (let index = 0; index < whole.length; index++) {
-    const character = whole[index];
-    if (character === '"') {
-      while (whole[++index] !== '"') {
-        index += whole[index] === "\\" ? 1 : 0;
-      }
-    } else if (character === "{" || character === "[") {
-      depth++;
-    } else {
-      const closes = character === "}" || character === "]";
-      if (depth === 1 && (closes || character === "," || character === ":")) {
-        parts.push(whole.slice(start, index).trim());
-        start = index + 1;
-      }
-      depth -= closes ? 1 : 0;
-    }
-  }
-  return parts.length === 1 && parts[0] === "" ? [] : parts;
-}
-
-function toBase64(data: Uint8Array): string {
-  // In slices, because arguments are bounded.
-  let binary = "";
-  for (let start = 0; start < data.length; start += 8192) {
-    binary += String.fromCharCode(...data.subarray(start, start + 8192));
-  }
-  return btoa(binary);
-}
-
-/** Reads base64 with padding and nothing else (RFC 4648 §4). */
-function fromBase64(text: string): Uint8Array {
-  try {
-    const binary = atob(text);
-    if (btoa(binary) === text) {
-      return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+    if (payload === undefined || payload === null) {
+      return { data: Uint8Array.from(atob(data as string), (character) => character.charCodeAt(0)) };
     }
   } catch {
     // Said below.
   }
-  return fail("data is not base64 with padding");
+  return fail("data");
+}
+
+function ofType(table: Readonly<Record<string, readonly Field[]>>, type: unknown): readonly Field[] | undefined {
+  return Object.hasOwn(table, type as string) ? table[type as string] : undefined;
+}
+
+function binaryOf(data: Uint8Array): string {
+  let binary = "";
+  for (const byte of data) {
+    binary += String.fromCharCode(byte);
+  }
+  return binary;
 }
 
 function fail(what: string): never {
-  throw new Malformed("content", what.slice(0, 99));
+  throw new Malformed(what === "unknown_type" ? what : "content", what);
 }
 
-const INTEGER = /^(?:0|[1-9]\d*)$/;
+/** What is left out. */
+const DEFAULTS: Values = { delivery: "every", presence: "none" };

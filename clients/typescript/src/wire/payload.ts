@@ -2,9 +2,6 @@
 
 import type { Json, Payload } from "./frames.js";
 
-/** The JSON value `null`: what an absent payload means. */
-export const NULL: Payload = { json: "null" };
-
 /**
  * The payload of a value: bytes as they are, anything else as `JSON.stringify` writes it, nothing as
  * `null`.
@@ -24,12 +21,17 @@ export function payloadOf(value: unknown): Payload {
 
 /** The value of a payload. */
 export function valueOf(payload: Payload): Json | Uint8Array {
-  return "data" in payload ? payload.data : (JSON.parse(payload.json) as Json);
+  return "data" in payload ? payload.data : "json" in payload ? (JSON.parse(payload.json) as Json) : payload.value;
+}
+
+/** The text of a payload that is JSON. */
+export function jsonOf(payload: Exclude<Payload, { data: Uint8Array }>): string {
+  return "json" in payload ? payload.json : JSON.stringify(payload.value);
 }
 
 /** The bytes that an application gave. */
 export function bytesOf(payload: Payload): number {
-  return "data" in payload ? payload.data.length : utf8Bytes(payload.json);
+  return "data" in payload ? payload.data.length : utf8Bytes(jsonOf(payload));
 }
 
 /** The bytes of a text in UTF-8. */

@@ -1,20 +1,18 @@
 /** Frames as Protobuf: the messages of spec/mainstay.v1.proto, from the same schema as the JSON. */
 
-import type { Encoding, Outcome, Payload, Said, Side, Start } from "./frames.js";
+import type { Encoding, Json, Outcome, Payload, ServerFrame, Start } from "./frames.js";
 import { Malformed } from "./malformed.js";
-import { bytesOf, NULL } from "./payload.js";
+import { bytesOf, jsonOf } from "./payload.js";
 import {
-  AFTER,
-  checkFrame,
   checkNumber,
   checkText,
-  FRAMES,
-  isList,
-  isWords,
+  fields,
   OBJECTS,
   OUTCOMES,
-  WORDS,
+  SERVER_FRAMES,
+  STANDINGS,
   type Field,
+  type Fields,
   type Kind,
 } from "./schema.js";
 
@@ -25,30 +23,44 @@ import {
 export const protobuf: Encoding = {
   subprotocol: "mainstay.v1.protobuf",
 
-  write(from, frame) {
-    const number = Object.keys(FRAMES[from]).indexOf(frame.type) + 1;
-    const out: Out = [];
-    writeFields(FRAMES[from][frame.type] ?? [], frame as unknown as Values, out);
-    return concat(delimited(number, concat(out)));
-  },
+  write: (frame) => writeFrame(CLIENT_FRAMES, frame),
 
-  read(from, message) {
-    if (!(message instanceof ArrayBuffer || ArrayBuffer.isView(message))) {
+  read(message) {
+    if (!(message instanceof ArrayBuffer)) {
       throw new Malformed("syntax");
     }
-    return readFrame(from, message instanceof ArrayBuffer ? new Uint8Array(message) : viewOf(message));
+    return readFrame(SERVER_FRAMES, new Uint8Array(message)) as ServerFrame;
   },
 
   payloadBytes: bytesOf,
 };
 
+/** The client's frames, in the order of their numbers. @internal */
+export const CLIENT_FRAMES = fields({
+  hello: "client session? token? unanswered_from:number accepted:number cursors:cursors",
+  request: "number:number command payload:payload deadline_ms?:number",
+  publish: "number:number channel payload:payload",
+  cancel: "number:number",
+  reply: "number:number outcome:outcome",
+  subscribe: "channel start:start delivery:delivery presence:presence",
+  unsubscribe: "channel",
+  ack: "unanswered_from:number cursors:places",
+  ping: "",
+  pong: "",
+  bye: "",
+});
+
+/** Writes a frame of one side. @internal */
+export function writeFrame(frames: Fields, frame: { readonly type: string }): Uint8Array<ArrayBuffer> {
+  const number = Object.keys(frames).indexOf(frame.type) + 1;
+  const out: Out = [];
+  writeFields(frames[frame.type] ?? [], frame as unknown as Values, out);
+  return concat(delimited(number, concat(out)));
+}
+
 type Values = Readonly<Record<string, unknown>>;
 /** Pieces of a message. */
 type Out = Uint8Array[];
-
-function viewOf(view: ArrayBufferView): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
 
 function writeFields(fields: readonly Field[], values: Values, out: Out): void {
   let number = 0;
@@ -69,7 +81,7 @@ function writeFields(fields: readonly Field[], values: Values, out: Out): void {
       for (const item of value as Values[]) {
         out.push(...delimited(number, writeObject(kind, item)));
       }
-    } else if (OBJECTS[kind]) {
+    } else if (objectOf(kind)) {
       out.push(...delimited(number, writeObject(kind, value as Values)));
     } else if (kind === "payload") {
       out.push(...delimited(number, writePayload(value as Payload)));
@@ -82,14 +94,14 @@ function writeFields(fields: readonly Field[], values: Values, out: Out): void {
 
 function writeObject(kind: Kind, values: Values): Uint8Array {
   const out: Out = [];
-  writeFields(OBJECTS[kind] ?? [], values, out);
+  writeFields(objectOf(kind) ?? [], values, out);
   return concat(out);
 }
 
 function writePayload(payload: Payload): Uint8Array {
-  const bytes = "data" in payload ? payload.data : ENCODER.encode(payload.json);
+  const bytes = "data" in payload ? payload.data : ENCODER.encode(jsonOf(payload));
   const out: Out = bytes.length > 0 ? delimited(1, bytes) : [];
-  return concat("json" in payload ? [...out, varint(2 << 3), varint(1)] : out);
+  return concat("data" in payload ? out : [...out, varint(2 << 3), varint(1)]);
 }
 
 function writeStart(number: number, start: Start, out: Out): void {
@@ -106,8 +118,9 @@ function writeStart(number: number, start: Start, out: Out): void {
 
 /** Values that are the default of their type are left out, unless the field is optional. */
 function writeScalar(number: number, kind: Kind, value: string | number, isOptional: boolean, out: Out): void {
-  if (kind === "number" || isWords(kind)) {
-    const integer = isWords(kind) ? (WORDS[kind] as readonly string[]).indexOf(value as string) : (value as number);
+  const words = WORDS[kind];
+  if (kind === "number" || words) {
+    const integer = words ? words.indexOf(value as string) : (value as number);
     if (integer !== 0 || isOptional) {
       out.push(varint(number << 3), varint(integer));
     }
@@ -144,24 +157,15 @@ function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 /** A field as it stands in a message: an integer or bytes; nothing of other wire types. */
 type Part = readonly [number: number, value: number | Uint8Array];
 
-function readFrame<S extends Side>(from: S, message: Uint8Array): Said[S] {
-  const types = Object.keys(FRAMES[from]);
+/** Reads a frame of one side. @internal */
+export function readFrame(frames: Fields, message: Uint8Array): object {
+  const types = Object.keys(frames);
   const found = readParts(message).findLast(([number]) => types[number - 1] !== undefined);
-  if (!found) {
-    throw new Malformed("unknown_type", `no frame of the ${from}'s`);
+  const type = types[(found?.[0] ?? 0) - 1];
+  if (!found || type === undefined) {
+    throw new Malformed("unknown_type");
   }
-  const type = types[found[0] - 1] ?? "";
-  const parts = readParts(bytesIn(found[1]));
-  const fields = FRAMES[from][type] ?? [];
-  try {
-    return checkFrame({ type, ...readFields(fields, parts) });
-  } catch (error) {
-    const number = fields[0]?.name === "number" && (lastOf(parts, 1) ?? 0);
-    if (error instanceof Malformed && error.wrong !== "syntax" && Number.isSafeInteger(number)) {
-      error.number = number as number;
-    }
-    throw error;
-  }
+  return { type, ...readFields(frames[type] ?? [], readParts(bytesIn(found[1]))) };
 }
 
 function readFields(fields: readonly Field[], parts: readonly Part[]): Record<string, unknown> {
@@ -170,7 +174,7 @@ function readFields(fields: readonly Field[], parts: readonly Part[]): Record<st
   for (const { name, kind, isOptional } of fields) {
     number++;
     const part = lastOf(parts, number);
-    const inner = OBJECTS[kind];
+    const inner = objectOf(kind);
     if (kind === "start") {
       values[name] = readStart(number, parts);
     } else if (kind === "outcome") {
@@ -179,7 +183,7 @@ function readFields(fields: readonly Field[], parts: readonly Part[]): Record<st
       const items = parts.filter(([found]) => found === number);
       values[name] = items.map(([, item]) => readFields(inner, readParts(bytesIn(item))));
     } else if (kind === "payload") {
-      values[name] = part === undefined ? NULL : readPayload(readParts(bytesIn(part)));
+      values[name] = part === undefined ? { value: null } : readPayload(readParts(bytesIn(part)));
     } else if (inner) {
       values[name] = part === undefined ? fail(name) : readFields(inner, readParts(bytesIn(part)));
     } else if (part !== undefined || !isOptional) {
@@ -194,9 +198,8 @@ function readScalar(kind: Kind, part: number | Uint8Array | undefined): string |
   if (kind === "number") {
     return checkNumber(integerIn(part ?? 0));
   }
-  const text = isWords(kind)
-    ? (WORDS[kind][integerIn(part ?? 0)] ?? fail(kind))
-    : textOf(bytesIn(part ?? new Uint8Array()));
+  const words = WORDS[kind];
+  const text = words ? words[integerIn(part ?? 0)] : textOf(bytesIn(part ?? new Uint8Array()));
   return checkText(kind, text);
 }
 
@@ -232,9 +235,7 @@ function readPayload(parts: readonly Part[]): Payload {
     return { data: data.slice() };
   }
   try {
-    const json = DECODER.decode(data).trim();
-    JSON.parse(json);
-    return { json };
+    return { value: JSON.parse(DECODER.decode(data)) as Json };
   } catch {
     return fail("the payload is not JSON");
   }
@@ -273,6 +274,14 @@ function readParts(message: Uint8Array): Part[] {
   return parts;
 }
 
+function objectOf(kind: Kind): readonly Field[] | undefined {
+  return OBJECTS[kind] ?? SENT_OBJECTS[kind];
+}
+
+function isList(kind: Kind): boolean {
+  return kind === "members" || SENT_OBJECTS[kind] !== undefined;
+}
+
 function lastOf(parts: readonly Part[], number: number): number | Uint8Array | undefined {
   return parts.findLast(([found]) => found === number)?.[1];
 }
@@ -305,3 +314,14 @@ const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** How many more numbers of the Protobuf schema a field takes: it is one of several there. */
 const SKIPPED: Partial<Record<Kind, number>> = { start: 2, outcome: 3 };
+const SENT_OBJECTS = fields({
+  cursors: "channel epoch offset:number delivery:delivery presence:presence",
+  places: "channel offset:number",
+});
+const AFTER = fields({ after: "after:number epoch?" })["after"] ?? [];
+/** Words by their numbers. */
+const WORDS: Partial<Record<Kind, readonly string[]>> = {
+  standing: STANDINGS,
+  delivery: ["every", "latest"],
+  presence: ["none", "join", "watch", "join_and_watch"],
+};
