@@ -23,7 +23,11 @@ export function generate(registryPath = REGISTRY_PATH) {
     list("ERROR_CODES", "ErrorCode", of("error")),
     "",
     "/** The failures after which nothing was done and the same may be asked again later. */",
-    list("RETRYABLE_CODES", "ErrorCode", of("error").filter((entry) => entry.retry)),
+    list(
+      "RETRYABLE_CODES",
+      "ErrorCode",
+      of("error").filter((entry) => entry.retry),
+    ),
     "",
     ...closes.flatMap((entry) => [
       `/** ${entry.text} */`,

@@ -18,5 +18,16 @@ export type { ReconnectPolicy } from "./driver/reconnect.js";
 export { MemoryStore } from "./store/memory.js";
 export type { StateStore } from "./store/store.js";
 export type { Call, Identity, StateChange } from "./session/state.js";
-export type { Delivery, Encoding, Json, Member, Outcome, Payload, Place, PresenceMode, Standing, Start } from "./wire/frames.js";
+export type {
+  Delivery,
+  Encoding,
+  Json,
+  Member,
+  Outcome,
+  Payload,
+  Place,
+  PresenceMode,
+  Standing,
+  Start,
+} from "./wire/frames.js";
 export type { ErrorCode, GapReason } from "./codes.js";

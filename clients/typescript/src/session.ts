@@ -232,7 +232,10 @@ export class Session extends EventTarget {
   }
 }
 
-async function consume(subscription: Subscription, callback: (item: ChannelItem) => void | Promise<void>): Promise<void> {
+async function consume(
+  subscription: Subscription,
+  callback: (item: ChannelItem) => void | Promise<void>,
+): Promise<void> {
   for await (const item of subscription) {
     await callback(item);
   }

@@ -18,8 +18,7 @@ export type EventItem = OfChannel &
     /** When the server took it, in milliseconds since 1970. */
     readonly atMs: number;
   } & (
-    | { readonly payload: Json; readonly data?: undefined }
-    | { readonly data: Uint8Array; readonly payload?: undefined }
+    { readonly payload: Json; readonly data?: undefined } | { readonly data: Uint8Array; readonly payload?: undefined }
   );
 
 /** Events `from` to `to` of `fromEpoch` cannot be delivered. The next one comes from behind `offset`
@@ -77,7 +76,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
   /** What was given to the application last. */
   #given: ChannelItem | undefined;
   #waiting: { resolve(result: IteratorResult<ChannelItem>): void; reject(error: unknown): void } | undefined;
-  #end: { readonly error: unknown } | undefined;
+  #end: { readonly error: Error | undefined } | undefined;
 
   /** @internal */
   constructor(owner: SubscriptionOwner) {
@@ -96,7 +95,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
       return Promise.resolve({ value: first.item });
     }
     if (this.#end) {
-      return this.#end.error ? Promise.reject(this.#end.error as Error) : Promise.resolve({ done: true, value: undefined });
+      return this.#end.error ? Promise.reject(this.#end.error) : Promise.resolve({ done: true, value: undefined });
     }
     if (this.#waiting) {
       return Promise.reject(new TypeError("a subscription has one consumer"));
@@ -164,7 +163,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
 
   /** Nothing more comes. What waits can still be read if the server or the session ended it.
    * @internal */
-  finish(error?: unknown): void {
+  finish(error?: Error): void {
     this.#end ??= { error };
     const waiting = this.#waiting;
     this.#waiting = undefined;

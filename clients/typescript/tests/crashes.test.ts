@@ -153,7 +153,12 @@ class World {
       applyChange(saved, change);
     });
     const session = openSession(config, saved);
-    attach(session, this.#nowMs, { channel: NEWS, start: { after: 0, epoch: "1" }, delivery: "every", presence: "none" });
+    attach(session, this.#nowMs, {
+      channel: NEWS,
+      start: { after: 0, epoch: "1" },
+      delivery: "every",
+      presence: "none",
+    });
     return session;
   }
 

@@ -155,7 +155,12 @@ export class Driver {
 
   // What the application wants.
 
-  send<T>(call: Call, deadlineMs: number | undefined, signal: AbortSignal | undefined, read: (outcome: Outcome) => T): Pending<T> {
+  send<T>(
+    call: Call,
+    deadlineMs: number | undefined,
+    signal: AbortSignal | undefined,
+    read: (outcome: Outcome) => T,
+  ): Pending<T> {
     let key: number | undefined;
     let isCancelled = false;
     const asked = ask(read, () => {
@@ -227,7 +232,8 @@ export class Driver {
       for (const change of changes) {
         applyChange(state, change);
       }
-      this.#webSocket = webSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket ?? (await importWs());
+      this.#webSocket =
+        webSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket ?? (await importWs());
     } catch (cause) {
       this.#over(new SessionOver(cause instanceof SessionOver ? cause.reason : "storage", undefined, { cause }));
       return;
@@ -329,7 +335,7 @@ export class Driver {
       });
     } catch (error) {
       this.#queues.delete(wanted?.channel ?? INBOXES);
-      subscription.finish(error);
+      subscription.finish(error as Error);
     }
   }
 
@@ -390,7 +396,8 @@ export class Driver {
     const isDirty = this.#dirty.length > 0;
     if (!output) {
       // What nobody waits for may share a later write.
-      const isDue = this.#kept.length > 0 || this.#cause || this.#clock.now() >= this.#dirtySinceMs + COMMIT_DELAY_MAX_MS;
+      const isDue =
+        this.#kept.length > 0 || this.#cause || this.#clock.now() >= this.#dirtySinceMs + COMMIT_DELAY_MAX_MS;
       if (isDirty && isDue) {
         this.#commit();
       } else if (!isDirty) {
@@ -434,8 +441,10 @@ export class Driver {
     this.#dirty = [];
     this.#dirtySinceMs = Infinity;
     this.#isCommitting = true;
-    const committed = this.#config.store?.commit(changes) ?? Promise.resolve();
-    committed.then(
+    const write = async () => {
+      await this.#config.store?.commit(changes);
+    };
+    write().then(
       () => {
         this.#isCommitting = false;
         this.#work();
@@ -512,7 +521,13 @@ export class Driver {
       this.#dropSocket(1000, "suspended");
       this.#do(handleClosed);
       this.#retryAtMs = Infinity;
-      this.#setState({ name: "waiting", attempt: this.#reconnect.attempt, retryAtMs: Infinity, reason: "suspended", code: undefined });
+      this.#setState({
+        name: "waiting",
+        attempt: this.#reconnect.attempt,
+        retryAtMs: Infinity,
+        reason: "suspended",
+        code: undefined,
+      });
     }
   }
 
@@ -614,7 +629,13 @@ export class Driver {
     const nowMs = this.#clock.now();
     this.#connectByMs = Infinity;
     this.#retryAtMs = nowMs + this.#reconnect.handleLost(nowMs, reason === "closed" ? "server" : "other");
-    this.#setState({ name: "waiting", attempt: this.#reconnect.attempt, retryAtMs: Math.round(this.#retryAtMs), reason, code });
+    this.#setState({
+      name: "waiting",
+      attempt: this.#reconnect.attempt,
+      retryAtMs: Math.round(this.#retryAtMs),
+      reason,
+      code,
+    });
   }
 
   // What the session tells.
@@ -832,7 +853,9 @@ async function importWs(): Promise<WebSocketConstructor> {
   // In a variable, so that bundlers for browsers do not look for it.
   const name = ["w", "s"].join("");
   try {
-    const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { default: WebSocketConstructor };
+    const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
+      default: WebSocketConstructor;
+    };
     return module.default;
   } catch (cause) {
     throw new SessionOver("dialect", undefined, { cause });

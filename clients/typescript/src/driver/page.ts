@@ -10,29 +10,40 @@ export interface PageListener {
 
 /** Listens until the function that it gives is called. Outside of pages nothing happens. */
 export function listenToPage(listener: PageListener): () => void {
-  const page = globalThis as Partial<Pick<typeof globalThis, "addEventListener" | "removeEventListener" | "document">>;
-  const document = page.document as Document | undefined;
+  const { document, addEventListener } = globalThis as Partial<
+    Pick<typeof globalThis, "document" | "addEventListener">
+  >;
+  const page: EventTarget | undefined = addEventListener && globalThis;
   const wake = () => {
     listener.wake();
   };
-  const see = () => {
-    if (document?.visibilityState !== "hidden") {
-      listener.wake();
-    }
-  };
-  const freeze = () => {
-    listener.hide(false);
-  };
-  const hide = (event: Event) => {
-    listener.hide((event as PageTransitionEvent).persisted);
-  };
   const heard: [EventTarget | undefined, string, (event: Event) => void][] = [
-    [page.addEventListener && (globalThis as unknown as EventTarget), "online", wake],
-    [page.addEventListener && (globalThis as unknown as EventTarget), "pageshow", wake],
-    [page.addEventListener && (globalThis as unknown as EventTarget), "pagehide", hide],
-    [document, "visibilitychange", see],
-    [document, "freeze", freeze],
+    [page, "online", wake],
+    [page, "pageshow", wake],
     [document, "resume", wake],
+    [
+      document,
+      "visibilitychange",
+      () => {
+        if (document?.visibilityState === "visible") {
+          listener.wake();
+        }
+      },
+    ],
+    [
+      document,
+      "freeze",
+      () => {
+        listener.hide(false);
+      },
+    ],
+    [
+      page,
+      "pagehide",
+      (event) => {
+        listener.hide((event as PageTransitionEvent).persisted);
+      },
+    ],
   ];
   for (const [target, type, run] of heard) {
     target?.addEventListener(type, run);

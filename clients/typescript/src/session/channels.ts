@@ -1,6 +1,16 @@
 /** Subscriptions: where each channel stands, and what the next event must be. */
 
-import type { ClientFrame, Event, Gap, Place, Presence, Problem, Subscribe, Subscribed, Unsubscribed } from "../wire/frames.js";
+import type {
+  ClientFrame,
+  Event,
+  Gap,
+  Place,
+  Presence,
+  Problem,
+  Subscribe,
+  Subscribed,
+  Unsubscribed,
+} from "../wire/frames.js";
 import { SubscriptionError } from "../errors.js";
 import type { Failure } from "./output.js";
 import { advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
@@ -287,7 +297,5 @@ function gapToTell(received: Place, gap: Gap): Gap | "fault" | undefined {
   if (gap.offset <= received.offset) {
     return undefined;
   }
-  return isWithinEpoch && gap.from > from
-    ? "fault"
-    : { ...gap, from_epoch: received.epoch, from, to: gap.offset };
+  return isWithinEpoch && gap.from > from ? "fault" : { ...gap, from_epoch: received.epoch, from, to: gap.offset };
 }

@@ -1,16 +1,7 @@
 /** What a client session says is to be done. */
 
 import type { ErrorCode } from "../codes.js";
-import type {
-  ClientFrame,
-  Event,
-  Gap,
-  Outcome,
-  Presence,
-  Request,
-  Subscribed,
-  Welcome,
-} from "../wire/frames.js";
+import type { ClientFrame, Event, Gap, Outcome, Presence, Request, Subscribed, Welcome } from "../wire/frames.js";
 import type { StateChange } from "./state.js";
 
 /** One thing to be done. They are to be done in the order in which they come. */
@@ -66,8 +57,7 @@ export type CloseReason = "silent" | "no_welcome" | "fault" | "goaway" | "done";
 /** How a session ended: by a `bye`; it was left, to be continued with the saved state; another
  * connection has taken it over; the server closed with a code that says not to come back. */
 export type Ending =
-  | { readonly how: "ended" | "left" | "superseded" }
-  | { readonly how: "refused"; readonly code: number };
+  { readonly how: "ended" | "left" | "superseded" } | { readonly how: "refused"; readonly code: number };
 
 /**
  * Whether everything that was to be kept must be safe before this is done: the outside will rely on

@@ -4,7 +4,18 @@ import type { ClientFrame, Outcome, Payload, Reply } from "../wire/frames.js";
 import { utf8Bytes } from "../wire/payload.js";
 import { RequestError } from "../errors.js";
 import type { Failure } from "./output.js";
-import { acknowledge, advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
+import {
+  acknowledge,
+  advance,
+  change,
+  fault,
+  isOpen,
+  isOver,
+  noteArrivals,
+  tell,
+  transmit,
+  type ClientSession,
+} from "./session.js";
 import { callBytes, type Call } from "./state.js";
 
 /**

@@ -20,7 +20,14 @@ import {
   sendSubscriptions,
   type Channel,
 } from "./channels.js";
-import { answerInterrupted, handleAnswersSafe, handleCancel, handleCommand, sendAnswers, withdrawCommands } from "./commands.js";
+import {
+  answerInterrupted,
+  handleAnswersSafe,
+  handleCancel,
+  handleCommand,
+  sendAnswers,
+  withdrawCommands,
+} from "./commands.js";
 import type { SessionConfig } from "./config.js";
 import type { CloseReason, Ending, Output, SessionEvent } from "./output.js";
 import {
@@ -32,7 +39,15 @@ import {
   settleAll,
   unansweredFrom,
 } from "./requests.js";
-import { applyChange, doubtful, emptyState, isInbox, sessionInbox, type SavedState, type StateChange } from "./state.js";
+import {
+  applyChange,
+  doubtful,
+  emptyState,
+  isInbox,
+  sessionInbox,
+  type SavedState,
+  type StateChange,
+} from "./state.js";
 
 /** What the session's connection is doing: there is none, or it is to be closed; the hello is out;
  * it is open; the bye is out; the session is over. */

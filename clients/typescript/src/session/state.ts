@@ -40,8 +40,7 @@ export interface SavedRequest {
 
 /** What a request asks for: that a command be run, or that an event be appended. */
 export type Call =
-  | { readonly command: string; readonly payload: Payload }
-  | { readonly channel: string; readonly payload: Payload };
+  { readonly command: string; readonly payload: Payload } | { readonly channel: string; readonly payload: Payload };
 
 /** A channel whose place is known. */
 export interface SavedChannel {
@@ -57,7 +56,12 @@ export interface SavedChannel {
  * payloads written as JSON. */
 export type StateChange =
   /** A request was made. */
-  | { readonly change: "requested"; readonly key: number; readonly call: Call; readonly deadlineAtMs?: number | undefined }
+  | {
+      readonly change: "requested";
+      readonly key: number;
+      readonly call: Call;
+      readonly deadlineAtMs?: number | undefined;
+    }
   /** A request may be sent from now on, under this number. */
   | { readonly change: "numbered"; readonly key: number; readonly number: number }
   /** A request has its outcome. */

@@ -109,13 +109,14 @@ class IndexedDbStore implements StateStore {
 /** Claims a lock until the function that it gives is called; nothing if somebody has it. */
 function claim(locks: LockManager, name: string, options: LockOptions): Promise<(() => void) | undefined> {
   return new Promise((resolve, reject) => {
-    const held = locks.request(name, options, (lock) =>
-      lock
-        ? new Promise<void>((release) => {
-            resolve(release);
-          })
-        : resolve(undefined),
-    );
+    const held = locks.request(name, options, async (lock) => {
+      await new Promise<void>((release) => {
+        resolve(lock ? release : undefined);
+        if (!lock) {
+          release();
+        }
+      });
+    });
     held.catch((error: unknown) => {
       if (error instanceof DOMException && (error.name === "TimeoutError" || error.name === "AbortError")) {
         resolve(undefined);

@@ -22,10 +22,7 @@ export interface Place {
 
 /** Where a subscription begins: with the next event, behind a place (offset 0 without an epoch is
  * the whole history), or with the last so many events. */
-export type Start =
-  | "now"
-  | { readonly after: number; readonly epoch?: string | undefined }
-  | { readonly last: number };
+export type Start = "now" | { readonly after: number; readonly epoch?: string | undefined } | { readonly last: number };
 
 /** Which events a subscriber gets: every one, or the newest with a gap for those passed over. */
 export type Delivery = "every" | "latest";

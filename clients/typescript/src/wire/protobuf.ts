@@ -54,7 +54,7 @@ export const CLIENT_FRAMES = fields({
 export function writeFrame(frames: Fields, frame: { readonly type: string }): Uint8Array<ArrayBuffer> {
   const number = Object.keys(frames).indexOf(frame.type) + 1;
   const out: Out = [];
-  writeFields(frames[frame.type] ?? [], frame as unknown as Values, out);
+  writeFields(frames[frame.type] ?? [], frame, out);
   return concat(delimited(number, concat(out)));
 }
 

@@ -84,7 +84,12 @@ function readFrame<S extends Side>(from: S, message: string): Said[S] {
     return checkFrame({ type, ...readFields(fields, texts) });
   } catch (error) {
     const number = texts.get("number") ?? "";
-    if (error instanceof Malformed && error.wrong !== "unknown_type" && INTEGER.test(number) && Number.isSafeInteger(+number)) {
+    if (
+      error instanceof Malformed &&
+      error.wrong !== "unknown_type" &&
+      INTEGER.test(number) &&
+      Number.isSafeInteger(+number)
+    ) {
       error.number = +number;
     }
     throw error;

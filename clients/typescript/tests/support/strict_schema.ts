@@ -57,8 +57,7 @@ type Fields = Readonly<Record<string, readonly Field[]>>;
  */
 export const FRAMES: Readonly<Record<Side, Fields>> = {
   client: fields({
-    hello:
-      "client:text session?:session token?:token unanswered_from:number accepted:number cursors:cursors",
+    hello: "client:text session?:session token?:token unanswered_from:number accepted:number cursors:cursors",
     request: "number:number command:text payload:payload deadline_ms?:number",
     publish: "number:number channel:name payload:payload",
     cancel: "number:number",
@@ -163,8 +162,7 @@ export function checkFrame<F>(frame: Record<string, unknown>): F {
   return frame as F;
 }
 
-const CHANNEL =
-  /^(?:[A-Za-z0-9._:/-]{1,128}|\$session\/[0-9a-f]{32}|\$principal\/[A-Za-z0-9._:/@+-]{1,96})$/;
+const CHANNEL = /^(?:[A-Za-z0-9._:/-]{1,128}|\$session\/[0-9a-f]{32}|\$principal\/[A-Za-z0-9._:/@+-]{1,96})$/;
 const GRAMMARS: Partial<Record<Kind, RegExp>> = {
   channel: CHANNEL,
   name: CHANNEL,
