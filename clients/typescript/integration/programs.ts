@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,6 +40,11 @@ export class Program {
       });
     }
     onTestFinished(() => this.kill());
+  }
+
+  /** Hears each line of stdout. */
+  onLine(hear: (line: string) => void): void {
+    createInterface({ input: this.#child.stdout ?? process.stdin }).on("line", hear);
   }
 
   /** Waits for a line and gives what the pattern's group holds. */

@@ -83,7 +83,11 @@ function raise(outcome: Outcome): never {
   throw new RequestError("failed", "malformed", "the server's outcome is not one of this kind of request");
 }
 
-export function deferred<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void } {
+export function deferred<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((resolved, rejected) => {
