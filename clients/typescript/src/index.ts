@@ -9,7 +9,7 @@
 export { connect, Session, StateEvent } from "./session.js";
 export type { ConnectOptions, Limits, RequestOptions, SubscribeOptions, Timing } from "./session.js";
 export { Subscription } from "./subscription.js";
-export type { ChannelItem, EventItem, GapItem, PresenceItem, SubscribedItem } from "./subscription.js";
+export type { ChannelItem, EventItem, GapItem, OfChannel, PresenceItem, SubscribedItem } from "./subscription.js";
 export type { Pending, Restored } from "./pending.js";
 export { RequestError, SessionOver, SubscriptionError } from "./errors.js";
 export type { RequestErrorKind, SessionOverReason } from "./errors.js";
@@ -30,4 +30,6 @@ export type {
   Standing,
   Start,
 } from "./wire/frames.js";
+export type { Subscribe } from "./wire/frames.js";
+export type { CloseReason } from "./session/output.js";
 export type { ErrorCode, GapReason } from "./codes.js";

@@ -6,7 +6,8 @@ import type { Json, Member, Place } from "./wire/frames.js";
 /** Something of a channel. */
 export type ChannelItem = EventItem | GapItem | PresenceItem | SubscribedItem;
 
-interface OfChannel {
+/** What every item has. */
+export interface OfChannel {
   /** The channel's name; of an inbox, `$session/…` or `$principal/…`. */
   readonly channel: string;
 }

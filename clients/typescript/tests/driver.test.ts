@@ -573,7 +573,11 @@ describe("the server's commands", () => {
   test("are answered, refused and stopped", async () => {
     const { session } = await open();
     const signals: AbortSignal[] = [];
-    session.handle("add", (payload) => (payload as number[]).reduce((sum, value) => sum + value, 0));
+    let runCount = 0;
+    session.handle("add", (payload) => {
+      runCount++;
+      return (payload as number[]).reduce((sum, value) => sum + value, 0);
+    });
     session.handle("fail", () => Promise.reject(new Error("no \ud800")));
     session.handle("slow", (_, { signal }) => {
       signals.push(signal);
@@ -599,6 +603,7 @@ describe("the server's commands", () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([true, true]);
     ask(1, "add");
     expect(FakeSocket.last.of("reply").filter(({ number }) => number === 1)).toHaveLength(2);
+    expect(runCount, "at most once").toBe(1);
   });
 });
 

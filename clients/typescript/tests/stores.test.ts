@@ -75,6 +75,9 @@ describe("fileStore", () => {
     await again.commit([{ change: "settled", key: 1 }]);
     await again.close();
     expect(readFileSync(path, "utf8").trimEnd().split("\n")).toHaveLength(2);
+    const third = fileStore(path);
+    expect(stateOf(await third.load()).requests.has(1)).toBe(false);
+    await third.close();
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 

@@ -19,8 +19,6 @@ export type Output =
 /** What the application hears. */
 export type SessionEvent =
   | { readonly type: "welcomed"; readonly welcome: Welcome }
-  /** There is no connection any more. The session waits for the next one. */
-  | { readonly type: "offline" }
   /** What became of a request. Comes once for each. */
   | { readonly type: "outcome"; readonly key: number; readonly outcome: Outcome }
   /** A subscription has ended; with an error unless the application asked for it. */

@@ -464,7 +464,6 @@ function goOffline(session: ClientSession): void {
   if (session.phase.name !== "offline") {
     leaveConnection(session);
     session.phase = { name: "offline" };
-    tell(session, { type: "offline" });
   }
 }
 

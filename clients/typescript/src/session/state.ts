@@ -52,7 +52,7 @@ export interface SavedChannel {
   readonly cursor: Place | undefined;
 }
 
-/** One change of a {@link SavedState}. Plain data: it may be cloned, and all but the bytes of
+/** One change of what a session keeps. Plain data: it may be cloned, and all but the bytes of
  * payloads written as JSON. */
 export type StateChange =
   /** A request was made. */

@@ -9,7 +9,7 @@ import type { StateStore } from "./store.js";
  *
  * Each tab has a session of its own: it claims a slot of NAME through Web Locks, remembers it in
  * `sessionStorage`, and claims it again after a reload. The slot of a tab that was closed is free, and
- * the next tab takes it with its session and its unanswered requests ({@link Session.restored}): first
+ * the next tab takes it with its session and its unanswered requests (`session.restored`): first
  * slots with requests, then others, then new ones. Two tabs never share a slot while Web Locks work;
  * where there are none (pages that are not served securely), each tab keeps to a slot of its own, and
  * of tabs that were duplicated one supersedes the other.
@@ -121,7 +121,7 @@ function claim(locks: LockManager, name: string, options: LockOptions): Promise<
       if (error instanceof DOMException && (error.name === "TimeoutError" || error.name === "AbortError")) {
         resolve(undefined);
       } else {
-        reject(error as Error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       }
     });
   });

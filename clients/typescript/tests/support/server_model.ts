@@ -177,7 +177,8 @@ export class ServerModel {
       this.#follow(cursor);
     }
     if (standing === "resumed") {
-      for (let number = hello.accepted + 1; number <= this.#commandCount; number++) {
+      // One more than the client lacks: what it has accepted must not run again.
+      for (let number = Math.max(1, hello.accepted); number <= this.#commandCount; number++) {
         this.#sendCommand(number);
       }
     }
