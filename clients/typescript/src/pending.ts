@@ -15,7 +15,7 @@ export interface Pending<T> extends Promise<T> {
   readonly stored: Promise<void>;
   /** The outcome is no longer wanted: what has not run will not, what runs is stopped. The outcome
    * comes all the same, and says which. */
-  cancel(): void;
+  readonly cancel: () => void;
 }
 
 /** A request that an earlier run of this store has left without an outcome. */

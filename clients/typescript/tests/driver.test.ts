@@ -304,6 +304,17 @@ describe("requests", () => {
     expect(FakeSocket.last.of("cancel")).toEqual([{ type: "cancel", number: 1 }]);
   });
 
+  test("do not stay with a signal that outlives them", async () => {
+    const { session } = await open();
+    const { signal } = new AbortController();
+    const removed = vi.spyOn(signal, "removeEventListener");
+    const pending = session.request("a", null, { signal });
+    await turn();
+    FakeSocket.last.say({ type: "reply", number: 1, outcome: { status: "done", payload: { json: "1" } } });
+    await pending;
+    expect(removed).toHaveBeenCalledTimes(1);
+  });
+
   test("that cannot be sent by their deadline never run", async () => {
     const { session } = await start();
     const late = session.request("a", null, { deadlineMs: 1000 });

@@ -174,9 +174,9 @@ export class Driver {
         this.#cancel(key);
       }
     });
-    listenToAbort(signal, () => {
-      asked.pending.cancel();
-    });
+    // A signal may live for longer than many requests.
+    const ignore = listenToAbort(signal, asked.pending.cancel);
+    asked.pending.then(ignore, ignore);
     return asked.pending;
   }
 
@@ -840,12 +840,15 @@ function channelsOf(machine: ClientSession, name: string): string[] {
   return name === INBOXES ? inboxesOf(machine) : [name];
 }
 
-function listenToAbort(signal: AbortSignal | undefined, run: () => void): void {
+/** Runs something when a signal is aborted, until the function that it gives is called. */
+function listenToAbort(signal: AbortSignal | undefined, run: () => void): () => void {
   if (signal?.aborted) {
     run();
-  } else {
-    signal?.addEventListener("abort", run, { once: true });
   }
+  signal?.addEventListener("abort", run);
+  return () => {
+    signal?.removeEventListener("abort", run);
+  };
 }
 
 /** Where a runtime has no WebSocket of its own: Node before 22. */
