@@ -164,7 +164,7 @@ class Witness {
         expect(output.frame.type === "hello" || this.#isWelcomed, `${output.frame.type} before the welcome`).toBe(true);
       } else if (output.do === "tell") {
         const { event } = output;
-        if (event.type === "outcome") {
+        if (event.type === "outcome" || event.type === "given_up") {
           this.#outcomes.set(event.key, (this.#outcomes.get(event.key) ?? 0) + 1);
         } else if (event.type === "event") {
           this.#deliver(event.channel, { epoch: event.epoch, offset: event.offset - 1 }, event);

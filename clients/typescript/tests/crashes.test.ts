@@ -7,7 +7,7 @@ import { answer } from "../src/session/commands.js";
 import { attach, consumed, pause, unpause } from "../src/session/channels.js";
 import { SESSION_DEFAULTS } from "../src/session/config.js";
 import { needsSafety, type Output, type SessionEvent } from "../src/session/output.js";
-import { call } from "../src/session/requests.js";
+import { call, cancel } from "../src/session/requests.js";
 import {
   dropOutput,
   handleClosed,
@@ -31,8 +31,12 @@ test("a process that dies anywhere keeps its word", () => {
     world.live(150);
     world.settle();
     for (const id of world.kept) {
-      expect(world.server.runs.get(id), `request ${id}`).toBe(1);
-      expect(world.lost.has(id) || world.outcomes.get(id) === "done", `outcome of ${id}`).toBe(true);
+      const isGivenUp = world.givenUp.has(id);
+      expect(world.server.runs.get(id) ?? 0, `request ${id}`).toBe(isGivenUp ? 0 : 1);
+      expect(isGivenUp || world.lost.has(id) || world.outcomes.get(id) === "done", `outcome of ${id}`).toBe(true);
+    }
+    for (const id of world.givenUp) {
+      expect(world.server.runs.has(id), `${id} was said never to run`).toBe(false);
     }
     for (const command of world.server.commandsNow()) {
       expect(world.server.replied, "every command has its reply").toContain(command);
@@ -50,7 +54,7 @@ test("a server that forgets costs certainty and nothing else", () => {
       const outcome = world.outcomes.get(id);
       if (outcome === "done") {
         expect(world.server.runs.get(id)).toBe(1);
-      } else if (!world.lost.has(id)) {
+      } else if (!world.lost.has(id) && !world.givenUp.has(id)) {
         expect(outcome, `outcome of ${id}`).toBe("indeterminate");
         expect(world.server.forgottenCount, "only a server that forgets leaves doubt").toBeGreaterThan(0);
       }
@@ -69,6 +73,8 @@ class World {
   /** Requests that the application was told to be stored. */
   readonly kept = new Set<string>();
   readonly outcomes = new Map<string, Outcome["status"]>();
+  /** Those of which it was told that they never ran and never will. */
+  readonly givenUp = new Set<string>();
   /** Those whose outcome came to a process that died before its store knew. */
   readonly lost = new Set<string>();
   readonly #random: Random;
@@ -128,6 +134,8 @@ class World {
   #step(): void {
     const steps: (readonly [weight: number, step: () => void])[] = [
       [6, () => this.#request()],
+      [2, () => this.#request(this.#nowMs + 500)],
+      [2, () => this.#cancel()],
       [2, () => this.#die()],
       [10, () => this.#hear(this.#random.below(8))],
       [2, () => this.#lose()],
@@ -162,11 +170,17 @@ class World {
     return session;
   }
 
-  #request(): void {
+  #request(deadlineAtMs?: number): void {
     const id = String(++this.#madeCount);
-    const key = call(this.#session, this.#nowMs, { command: id, payload: { json: "null" } });
+    const key = call(this.#session, this.#nowMs, { command: id, payload: { json: "null" } }, deadlineAtMs);
     this.#idOf.set(key, id);
     this.#fresh.push(id);
+  }
+
+  /** One of the last requests is no longer wanted. */
+  #cancel(): void {
+    const last = Math.max(0, ...this.#idOf.keys());
+    cancel(this.#session, this.#nowMs, last - this.#random.below(4));
   }
 
   /** Carries out outputs; when there are no more, everything is safe. */
@@ -202,7 +216,9 @@ class World {
   }
 
   #told(event: SessionEvent): void {
-    if (event.type === "outcome") {
+    if (event.type === "given_up") {
+      this.givenUp.add(this.#idOf.get(event.key) ?? "");
+    } else if (event.type === "outcome") {
       const id = this.#idOf.get(event.key) ?? "";
       expect(this.outcomes.has(id) && !this.lost.has(id), `a second outcome of ${id}`).toBe(false);
       this.outcomes.set(id, event.outcome.status);

@@ -238,8 +238,10 @@ export class Driver {
       this.#over(new SessionOver(cause instanceof SessionOver ? cause.reason : "storage", undefined, { cause }));
       return;
     }
+    // The machine's own state is ahead of what the application was told.
+    const unsettled = [...state.requests];
     this.#machine = openSession(this.#config.session, state);
-    for (const [key, { call: made }] of state.requests) {
+    for (const [key, { call: made }] of unsettled) {
       const asked = ask(readAny, () => {
         this.#cancel(key);
       });
@@ -648,6 +650,7 @@ export class Driver {
         break;
       }
       case "outcome":
+      case "given_up":
         this.#asked.get(event.key)?.settle(event.outcome);
         this.#asked.delete(event.key);
         break;

@@ -41,8 +41,13 @@ export function withdrawCommands(session: ClientSession): void {
 
 /** Sends the replies that are not known to be safe. */
 export function sendAnswers(session: ClientSession): void {
-  for (const [number, outcome] of session.saved.answers) {
-    if (outcome) {
+  for (const [number, kept] of [...session.saved.answers]) {
+    if (kept) {
+      // It was kept for a server that took more, perhaps, or in the other encoding.
+      const outcome = bounded(session, kept);
+      if (outcome !== kept) {
+        change(session, { change: "command_answered", number, outcome });
+      }
       transmit(session, { type: "reply", number, outcome });
     }
   }

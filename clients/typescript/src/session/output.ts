@@ -21,6 +21,8 @@ export type SessionEvent =
   | { readonly type: "welcomed"; readonly welcome: Welcome }
   /** What became of a request. Comes once for each. */
   | { readonly type: "outcome"; readonly key: number; readonly outcome: Outcome }
+  /** A request was not sent and never will be. Comes in place of an outcome. */
+  | { readonly type: "given_up"; readonly key: number; readonly outcome: Outcome }
   /** A subscription has ended; with an error unless the application asked for it. */
   | { readonly type: "unsubscribed"; readonly channel: string; readonly failure: Failure | undefined }
   /** An event and the incarnation that its offset belongs to; `consumed` is to be said when the
@@ -59,9 +61,10 @@ export type Ending =
 
 /**
  * Whether everything that was to be kept must be safe before this is done: the outside will rely on
- * it. Even a pong tells the server that the new token has arrived, and a handler may run but once;
- * events of channels and outcomes are given again if need be.
+ * it. Even a pong tells the server that the new token has arrived, a handler may run but once, and
+ * what is said never to run must not be found and sent by a later run; events of channels and
+ * outcomes are given again if need be.
  */
 export function needsSafety(output: Output): boolean {
-  return output.do === "transmit" || (output.do === "tell" && output.event.type === "command");
+  return output.do === "transmit" || (output.do === "tell" && /^(command|given_up)$/.test(output.event.type));
 }

@@ -57,7 +57,8 @@ export function cancel(session: ClientSession, nowMs: number, key: number): void
     return;
   }
   if (request.number === undefined) {
-    settle(session, key, failed("cancelled", "cancelled before it was sent"));
+    giveUp(session, key, failed("cancelled", "cancelled before it was sent"));
+    tellGivenUp(session);
   } else if (!session.cancelled.has(key)) {
     session.cancelled.add(key);
     // One that this connection has not sent yet is cancelled right behind it.
@@ -92,6 +93,7 @@ export function sendWaiting(session: ClientSession): void {
     return;
   }
   numberWaiting(session);
+  tellGivenUp(session);
   const { unsent } = session;
   session.unsent = [];
   for (const number of unsent) {
@@ -113,27 +115,45 @@ export function sendCancels(session: ClientSession): void {
     if (!request) {
       session.cancelled.delete(key);
     } else if (request.number === undefined) {
-      settle(session, key, failed("cancelled", "cancelled before the server had it"));
+      giveUp(session, key, failed("cancelled", "cancelled before the server had it"));
     } else {
       transmit(session, { type: "cancel", number: request.number });
     }
   }
+  tellGivenUp(session);
 }
 
 /** What was not sent by its deadline is not sent at all. */
 export function expireDeadlines(session: ClientSession): void {
   for (const [key, atMs] of [...session.deadlines]) {
     if (atMs <= session.nowMs) {
-      settle(session, key, failed("never_ran", LATE));
+      giveUp(session, key, failed("never_ran", LATE));
     }
   }
+  tellGivenUp(session);
 }
 
 /** Gives every request its outcome, for the session is over. */
 export function settleAll(session: ClientSession): void {
   for (const [key, { number }] of [...session.saved.requests]) {
-    const unsent = failed("never_ran", "the session ended before it was sent");
-    settle(session, key, number === undefined ? unsent : { status: "indeterminate" });
+    if (number === undefined) {
+      giveUp(session, key, failed("never_ran", "the session ended before it was sent"));
+    } else {
+      settle(session, key, { status: "indeterminate" });
+    }
+  }
+  tellGivenUp(session);
+}
+
+/** Tells the application of all that was given up. First they are all safe and then they are told, so
+ * that one write serves them all. */
+export function tellGivenUp(session: ClientSession): void {
+  const given = [...session.saved.requests].filter(([, { givenUp }]) => givenUp);
+  for (const [key, { givenUp }] of given) {
+    tell(session, { type: "given_up", key, outcome: givenUp as Outcome });
+  }
+  for (const [key] of given) {
+    change(session, { change: "settled", key });
   }
 }
 
@@ -145,10 +165,12 @@ export function indexRequests(session: ClientSession): void {
   session.unsent = [];
   session.outboxBytes = 0;
   session.flightBytes = 0;
-  for (const [key, { call, number, deadlineAtMs }] of session.saved.requests) {
-    const bytes = callBytes(call);
+  for (const [key, { call, number, deadlineAtMs, givenUp }] of session.saved.requests) {
+    const bytes = givenUp ? 0 : callBytes(call);
     session.outboxBytes += bytes;
-    if (number !== undefined) {
+    if (givenUp) {
+      // It only waits to be told.
+    } else if (number !== undefined) {
       session.numbered.set(number, key);
       session.flightBytes += bytes;
     } else {
@@ -169,23 +191,35 @@ export function failed(error: Failure["error"], message: string): Outcome {
   return { status: "failed", error, message };
 }
 
-/** The one place where a request gets its outcome. */
+/** A request has its outcome, from the server or for want of one. */
 function settle(session: ClientSession, key: number, outcome: Outcome): void {
-  const request = session.saved.requests.get(key);
-  if (!request) {
-    return;
-  }
-  const bytes = callBytes(request.call);
-  session.outboxBytes -= bytes;
-  session.deadlines.delete(key);
-  session.waiting.delete(key);
-  session.cancelled.delete(key);
+  unindex(session, key);
   tell(session, { type: "outcome", key, outcome });
   change(session, { change: "settled", key });
-  if (request.number !== undefined) {
-    session.numbered.delete(request.number);
-    session.flightBytes -= bytes;
-    noteArrivals(session, 1);
+  noteArrivals(session, 1);
+}
+
+/** A request that was not sent will never be. The application is told once that is safe
+ * ({@link tellGivenUp}): a page that goes between the two would leave a request that its next run
+ * sends. */
+function giveUp(session: ClientSession, key: number, outcome: Outcome): void {
+  unindex(session, key);
+  change(session, { change: "given_up", key, outcome });
+}
+
+/** Takes a request out of all indexes. */
+function unindex(session: ClientSession, key: number): void {
+  const request = session.saved.requests.get(key);
+  if (request) {
+    const bytes = callBytes(request.call);
+    session.outboxBytes -= bytes;
+    session.deadlines.delete(key);
+    session.waiting.delete(key);
+    session.cancelled.delete(key);
+    if (request.number !== undefined) {
+      session.numbered.delete(request.number);
+      session.flightBytes -= bytes;
+    }
   }
 }
 
@@ -201,16 +235,17 @@ function numberWaiting(session: ClientSession): void {
     }
     const bytes = frameBytes(session, request.call);
     if (request.deadlineAtMs !== undefined && request.deadlineAtMs <= session.nowMs) {
-      settle(session, key, failed("never_ran", LATE));
+      giveUp(session, key, failed("never_ran", LATE));
       continue;
     }
     if (bytes > limits.message_bytes_max) {
-      settle(session, key, failed("too_big", tooBig(bytes, limits.message_bytes_max)));
+      giveUp(session, key, failed("too_big", tooBig(bytes, limits.message_bytes_max)));
       continue;
     }
     const number = saved.nextNumber;
     const flightBytes = session.flightBytes + callBytes(request.call);
-    const isTooMuch = flightBytes > session.config.flightBytesMax && numbered.size > 0;
+    const flightBytesMax = Math.min(session.config.flightBytesMax, limits.request_bytes_max ?? Infinity);
+    const isTooMuch = flightBytes > flightBytesMax && numbered.size > 0;
     if (number >= Number.MAX_SAFE_INTEGER || isTooMuch || !hasNumberRoom(session, limits.request_count_max)) {
       return;
     }

@@ -37,6 +37,7 @@ import {
   sendCancels,
   sendWaiting,
   settleAll,
+  tellGivenUp,
   unansweredFrom,
 } from "./requests.js";
 import {
@@ -136,6 +137,7 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
     }
   }
   indexRequests(session);
+  tellGivenUp(session);
   answerInterrupted(session);
   return session;
 }

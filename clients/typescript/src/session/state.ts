@@ -36,6 +36,8 @@ export interface SavedRequest {
   readonly deadlineAtMs: number | undefined;
   /** The number under which it may have been sent in the present session. */
   readonly number: number | undefined;
+  /** Why it never will be. Then it has no number, and the application may have been told. */
+  readonly givenUp?: Outcome;
 }
 
 /** What a request asks for: that a command be run, or that an event be appended. */
@@ -64,6 +66,9 @@ export type StateChange =
     }
   /** A request may be sent from now on, under this number. */
   | { readonly change: "numbered"; readonly key: number; readonly number: number }
+  /** A request was not sent and never will be, in this run or a later one. It is kept until the
+   * application was told. */
+  | { readonly change: "given_up"; readonly key: number; readonly outcome: Outcome }
   /** A request has its outcome. */
   | { readonly change: "settled"; readonly key: number }
   /** The server has answered a hello. */
@@ -119,6 +124,13 @@ export function applyChange(state: SavedState, change: StateChange): void {
         state.requests.set(change.key, { ...request, number: change.number });
       }
       state.nextNumber = Math.max(state.nextNumber, change.number + 1);
+      break;
+    }
+    case "given_up": {
+      const request = state.requests.get(change.key);
+      if (request) {
+        state.requests.set(change.key, { ...request, givenUp: change.outcome });
+      }
       break;
     }
     case "settled":
@@ -180,10 +192,13 @@ export function applyChange(state: SavedState, change: StateChange): void {
 export function toChanges(state: SavedState): StateChange[] {
   const { identity, nextKey, nextNumber, accepted } = state;
   const changes: StateChange[] = [{ change: "counted", identity, nextKey, nextNumber, accepted }];
-  for (const [key, { call, deadlineAtMs, number }] of state.requests) {
+  for (const [key, { call, deadlineAtMs, number, givenUp }] of state.requests) {
     changes.push({ change: "requested", key, call, deadlineAtMs });
     if (number !== undefined) {
       changes.push({ change: "numbered", key, number });
+    }
+    if (givenUp) {
+      changes.push({ change: "given_up", key, outcome: givenUp });
     }
   }
   for (const [channel, saved] of state.channels) {

@@ -60,6 +60,8 @@ export interface ServerLimits {
   readonly request_count_max: number;
   readonly message_bytes_max: number;
   readonly subscription_count_max: number;
+  /** Bytes of requests that wait behind a running handler. */
+  readonly request_bytes_max?: number;
 }
 
 /** Somebody who is a member of a channel. */

@@ -45,7 +45,7 @@ export const SERVER_FRAMES = fields({
 
 /** The objects that stand inside of frames. */
 export const OBJECTS: Fields = fields({
-  limits: "request_count_max:number message_bytes_max:number subscription_count_max:number",
+  limits: "request_count_max:number message_bytes_max:number subscription_count_max:number request_bytes_max?:number",
   members: "session principal?",
 });
 

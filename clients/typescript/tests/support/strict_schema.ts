@@ -92,7 +92,7 @@ export const FRAMES: Readonly<Record<Side, Fields>> = {
 export const OBJECTS: Fields = fields({
   cursors: "channel:channel epoch:epoch offset:number delivery:delivery presence:presence",
   places: "channel:channel offset:number",
-  limits: "request_count_max:number message_bytes_max:number subscription_count_max:number",
+  limits: "request_count_max:number message_bytes_max:number subscription_count_max:number request_bytes_max?:number",
   members: "session:session principal?:principal",
 });
 
