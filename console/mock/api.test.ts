@@ -1,0 +1,42 @@
+import { expect, it } from "vitest";
+import type { ChannelList, SessionList } from "../src/api/shapes.ts";
+import { afterOf, beginning, behindChannelPrefix, forward } from "../src/api/paging.ts";
+import { joined, noSamples, perSecond } from "../src/stats/timeline.ts";
+import { MockApi } from "./api.ts";
+
+const nowMs = 1_800_000_000_000;
+const api = new MockApi(nowMs);
+const ask = (path: string) => api.answer(nowMs, "GET", new URL(path, "http://mock"));
+
+it("lists every session once over all pages", () => {
+  let trail = beginning;
+  const seen: string[] = [];
+  for (;;) {
+    const { sessions, next } = ask(`/v1/sessions?after=${afterOf(trail) ?? ""}`).body as SessionList;
+    seen.push(...sessions.map(({ session }) => session));
+    if (next === undefined) break;
+    trail = forward(trail, next);
+  }
+  expect(seen).toHaveLength(322);
+  expect(new Set(seen).size).toBe(322);
+});
+
+it("begins a list at a prefix", () => {
+  const after = encodeURIComponent(behindChannelPrefix("prices.") ?? "");
+  const { channels } = ask(`/v1/channels?after=${after}`).body as ChannelList;
+  expect(channels[0]?.name).toBe("prices.01");
+});
+
+it("gives fifteen minutes, and then every second, which join without a hole", () => {
+  let timeline = joined(noSamples, api.columns(nowMs, 0), 900);
+  for (let later = 1000; later <= 5000; later += 1000) {
+    timeline = joined(timeline, api.columns(nowMs + later, timeline.atMs.at(-1) ?? 0), 900);
+  }
+  const rates = perSecond(timeline, timeline.counters["messages_out"] ?? []);
+  expect(rates).toHaveLength(900);
+  expect(rates.slice(1)).not.toContain(null);
+});
+
+it("says so where there is nothing", () => {
+  expect(ask("/v1/channels/nothing").status).toBe(404);
+});
