@@ -53,6 +53,26 @@ bench-sessions:
     cargo build --release --package mainstay
     benches/sessions
 
+# Build, check and test the TypeScript client, the console and the demonstration
+typescript:
+    npm ci --no-audit --no-fund
+    npm run build --workspace mainstay --workspace mainstay-console --workspace pull-the-plug
+    npm run size --workspace mainstay
+    npm run check --workspaces --if-present
+    npm run lint --workspaces --if-present
+    npm test --workspace mainstay --workspace mainstay-console --workspace pull-the-plug
+
+# The TypeScript client against the real server, and the pages in Chromium, through faults
+pages:
+    cargo build --package mainstay
+    npm run integration --workspace mainstay
+    npm test --workspace browser-tests
+
+# Pull the plug: a page that loses nothing (examples/pull-the-plug)
+demo:
+    npm install --no-audit --no-fund
+    npm run demo
+
 # Instructions of the hot paths against the accepted figures (benches/instructions); needs valgrind
 instructions:
     benches/instructions/run
