@@ -195,6 +195,10 @@ describe("pull the plug", () => {
 async function judge(shell: Shell): Promise<void> {
   const events = await settled();
   evidence.keep("history.json", events);
+  evidence.keep(
+    "complaints.json",
+    Object.fromEntries(people.map((one) => [one.name, one.complaints])),
+  );
   const log = events.map(({ offset, payload }) => ({ offset, message: payload }));
   expect(textsOf(events, "twin").sort(), "what closed tabs said").toEqual(twinsSaid.sort());
   for (const { name, said } of [...people.slice(0, 2), { name: "shell", said: shell.said }]) {
