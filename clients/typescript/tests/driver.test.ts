@@ -46,6 +46,24 @@ describe("connecting", () => {
     expect(session.state).toMatchObject({ name: "open", standing: "new", server: "fake" });
   });
 
+  test("says nothing into a socket that is closing, and says it on the next one", async () => {
+    const { session } = await start();
+    FakeSocket.last.open();
+    FakeSocket.last.welcome();
+    const closing = FakeSocket.last;
+    closing.readyState = 2;
+    void session.request("late");
+    await turn();
+    expect(closing.of("request")).toEqual([]);
+    closing.end();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(FakeSocket.last).not.toBe(closing);
+    FakeSocket.last.open();
+    FakeSocket.last.welcome({ standing: "resumed", generation: 2 });
+    await turn();
+    expect(FakeSocket.last.of("request")).toEqual([expect.objectContaining({ number: 1, command: "late" })]);
+  });
+
   test("waits longer and longer, up to the cap, and never gives up", async () => {
     const { session } = await start();
     for (const rangeMs of [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]) {

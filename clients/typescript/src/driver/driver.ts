@@ -428,7 +428,11 @@ export class Driver {
         }
         break;
       case "transmit":
-        this.#socket?.send(this.#config.session.encoding.write(output.frame));
+        // A socket whose end is on its way takes nothing any more, and a browser complains of the attempt.
+        // Whatever has to arrive is sent again on the next connection.
+        if (this.#socket && !(this.#socket.readyState > READY_STATE_OPEN)) {
+          this.#socket.send(this.#config.session.encoding.write(output.frame));
+        }
         break;
       case "close":
         this.#closeConnection(output.reason);
@@ -880,3 +884,6 @@ const LATE_MS = 1000;
 const ITEM_BYTES = 128;
 /** The longest that `setTimeout` can wait. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** `WebSocket.OPEN`; closing and closed are above it. */
+const READY_STATE_OPEN = 1;

@@ -6,6 +6,7 @@ export class FakeSocket {
   /** Every one that was made since {@link FakeSocket.forget}, the newest last. */
   static made: FakeSocket[] = [];
   binaryType = "blob";
+  readyState = 1;
   protocol = "";
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
