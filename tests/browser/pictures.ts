@@ -15,7 +15,7 @@ import { Stage } from "../../examples/pull-the-plug/server/stage.js";
 import { Chromium } from "./chromium.ts";
 import { Person } from "./person.ts";
 
-describe.runIf(process.env.MAINSTAY_PICTURES !== undefined)("pictures", () => {
+describe("pictures", () => {
   test("of the demo, at rest", async () => {
     await withPeople(1280, async ([ann, ...others], stage) => {
       const people = [ann, ...others];
