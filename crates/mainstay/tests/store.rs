@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::RwLock;
 
 use bytes::Bytes;
 use mainstay_log::{ChannelRecord, DiskLog, DiskOptions, Log, StoredEvent, Write};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_sound_log_is_checked_and_counted() {
     let (_temporary, directory) = temporary();
-    drop(three_events(&directory));
+    leave_three_events(&directory);
     let (code, out, err) = store("check", &[&directory]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out, "3 events and 2 records read: all sound\n");
@@ -31,7 +32,7 @@ fn a_sound_log_is_checked_and_counted() {
 #[test]
 fn machines_get_json() {
     let (temporary, directory) = temporary();
-    drop(three_events(&directory));
+    leave_three_events(&directory);
     let (code, check) = store_json("check", &[&directory]);
     assert_eq!(code, 0);
     let expected = json!({
@@ -47,7 +48,7 @@ fn machines_get_json() {
 #[test]
 fn damage_is_named_and_exits_with_1() {
     let (_temporary, directory) = temporary();
-    drop(three_events(&directory));
+    leave_three_events(&directory);
     let path = directory.join("log.redb");
     let mut content = fs::read(&path).unwrap();
     let mark = [2; 50];
@@ -67,7 +68,7 @@ fn damage_is_named_and_exits_with_1() {
 #[test]
 fn a_copy_is_whole_is_made_once_and_begins_new_epochs() {
     let (temporary, directory) = temporary();
-    drop(three_events(&directory));
+    leave_three_events(&directory);
     let copy = temporary.path().join("copy");
     let (code, out, err) = store("backup", &[&directory, &copy]);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -81,6 +82,7 @@ fn a_copy_is_whole_is_made_once_and_begins_new_epochs() {
     assert_eq!(fs::read(copy.join("log.redb")).unwrap(), before, "left as it was");
 
     let epoch = |directory: &Path, fresh| {
+        let _nobody = starting().read();
         let mut log = DiskLog::open(directory, DiskOptions::new(fresh)).unwrap();
         log.channel(&news()).unwrap().unwrap().record.epoch
     };
@@ -136,9 +138,25 @@ fn mainstay(command: &str) -> Command {
 }
 
 fn finish(command: &mut Command) -> (i32, String, String) {
-    let output = command.output().unwrap();
+    let child = {
+        let _starting = starting().write();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A child that is just being started has what this process has open, and with it the lock of a log,
+/// until it runs its own program: no test may start one while another opens and closes a log.
+fn starting() -> &'static RwLock<()> {
+    static STARTING: RwLock<()> = RwLock::new(());
+    &STARTING
+}
+
+fn leave_three_events(directory: &Path) {
+    let _nobody = starting().read();
+    drop(three_events(directory));
 }
 
 fn three_events(directory: &Path) -> DiskLog {
