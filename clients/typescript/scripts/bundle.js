@@ -1,13 +1,47 @@
-// Makes dist/mainstay.browser.js: the JSON core in one file, for pages without a bundler.
+// Makes what is shipped from src/: an ES module for each entry of the package with chunks that they
+// share, for bundlers and Node; and dist/mainstay.browser.js, the JSON core in one file, for pages
+// without a bundler. Internal properties get short names, the same in all entries; see
+// internal_names.js.
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { build } from "esbuild";
+import { INTERNAL_NAMES } from "./internal_names.js";
+import { minify } from "./minify.js";
 
-await build({
-  entryPoints: ["dist/index.js"],
-  outfile: "dist/mainstay.browser.js",
+/** @type {import("esbuild").BuildOptions} */
+const COMMON = {
   bundle: true,
   minify: true,
+  mangleProps: new RegExp(`^(${INTERNAL_NAMES.join("|")})$`),
   format: "esm",
   target: "es2022",
   legalComments: "none",
+  external: ["node:*"],
+  sourcemap: "external",
+  outdir: "dist",
+  outbase: "src",
+  write: false,
+};
+
+await write({
+  ...COMMON,
+  entryPoints: ["src/index.ts", "src/store/indexeddb.ts", "src/store/file.ts", "src/wire/protobuf.ts"],
+  splitting: true,
+  chunkNames: "chunks/[hash]",
 });
+await write({ ...COMMON, entryPoints: [{ in: "src/index.ts", out: "mainstay.browser" }] });
+
+/** @param {import("esbuild").BuildOptions} options */
+async function write(options) {
+  const { outputFiles = [] } = await build(options);
+  for (const { path, text } of outputFiles) {
+    const map = outputFiles.find((file) => file.path === `${path}.map`);
+    if (map) {
+      const small = await minify(text, map.text, basename(map.path));
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, small.code);
+      writeFileSync(map.path, small.map);
+    }
+  }
+}

@@ -1,0 +1,18 @@
+import { minify as terser } from "terser";
+
+/**
+ * Makes a module small. With a map of where its text comes from, the result has one too, which it
+ * names `mapName`.
+ * @param {string} text
+ * @param {string} [map]
+ * @param {string} [mapName]
+ */
+export async function minify(text, map, mapName) {
+  const { code = "", map: made = "" } = await terser(text, {
+    module: true,
+    ecma: 2020,
+    compress: { passes: 4, unsafe_arrows: true, pure_getters: true, keep_fargs: false },
+    ...(map === undefined || mapName === undefined ? {} : { sourceMap: { content: map, url: mapName } }),
+  });
+  return { code, map: String(made) };
+}
