@@ -34,6 +34,7 @@ async function measure(name, contents) {
   });
   const { code } = await minify(outputFiles[0]?.text ?? "");
   const bytes = gzipSync(code, { level: 9 }).length;
+  if (process.env.OUT && name === "connect") (await import("node:fs")).writeFileSync("/tmp/out.js", code);
   console.log(`${name}: ${bytes} bytes (minified ${Buffer.byteLength(code)})`);
   return bytes;
 }

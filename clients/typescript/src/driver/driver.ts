@@ -1,13 +1,12 @@
 /** Carries out what the state machine says: WebSocket, timers, store. It makes no decision about the
  * protocol. */
 
-import { CLOSE_SUPERSEDED } from "../codes.js";
 import { RequestError, SessionOver, SubscriptionError } from "../errors.js";
 import { ask, deferred, readAny, type Asked, type Pending, type Restored } from "../pending.js";
 import { answer } from "../session/commands.js";
 import { attach, attachKnown, consumed, detach, pause, unpause, unsubscribe } from "../session/channels.js";
 import type { SessionConfig } from "../session/config.js";
-import { needsSafety, type CloseReason, type Ending, type Output, type SessionEvent } from "../session/output.js";
+import { needsSafety, type CloseReason, type Output, type SessionEvent } from "../session/output.js";
 import { call, cancel, failed } from "../session/requests.js";
 import {
   dropOutput,
@@ -115,7 +114,7 @@ export class Driver {
   readonly #reconnect: Reconnect;
   readonly #ready = deferred<undefined>();
   readonly #closed = deferred<undefined>();
-  #ignorePage: () => void = () => undefined;
+  readonly #page = new AbortController();
   #machine: ClientSession | undefined;
   /** What the application wants before the store has been read. */
   #early: (() => void)[] = [];
@@ -250,14 +249,17 @@ export class Driver {
       this.restored.push({ ...made, payload: valueOf(made.payload), outcome: asked.pending });
     }
     this.#ready.resolve(undefined);
-    this.#ignorePage = listenToPage({
-      wake: () => {
-        this.#wake();
+    listenToPage(
+      {
+        wake: () => {
+          this.#wake();
+        },
+        hide: (isSuspended) => {
+          this.#hide(isSuspended);
+        },
       },
-      hide: (isSuspended) => {
-        this.#hide(isSuspended);
-      },
-    });
+      this.#page.signal,
+    );
     const early = this.#early;
     this.#early = [];
     for (const wish of early) {
@@ -607,7 +609,7 @@ export class Driver {
     if (this.#machine && wasOpen) {
       handleClosed(this.#machine, this.#clock.now(), code);
     }
-    if (this.#machine?.phase.name !== "ended") {
+    if (this.#machine?.phase !== "ended") {
       this.#wait(wasOpen ? (closeCode === 1006 ? "lost" : "closed") : "failed", code);
     }
     this.#work();
@@ -681,7 +683,7 @@ export class Driver {
         this.#stop(event.key, failed("cancelled", "stopped"));
         break;
       case "ended":
-        this.#cause ??= overOf(event.ending);
+        this.#cause ??= new SessionOver(event.ending.how, event.ending.code);
     }
   }
 
@@ -783,7 +785,7 @@ export class Driver {
     }
     this.#cause = error;
     clearTimeout(this.#timer);
-    this.#ignorePage();
+    this.#page.abort();
     this.#dropSocket(1000, error.reason);
     this.#retryAtMs = Infinity;
     this.#setState({ name: "over", error });
@@ -821,12 +823,6 @@ export class Driver {
     this.state = state;
     this.#tellState();
   }
-}
-
-function overOf(ending: Ending): SessionOver {
-  return ending.how === "refused"
-    ? new SessionOver("refused", ending.code)
-    : new SessionOver(ending.how, ending.how === "superseded" ? CLOSE_SUPERSEDED : undefined);
 }
 
 /** A frame under the names of the API, with the value of its payload. */

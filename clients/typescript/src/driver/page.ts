@@ -8,49 +8,22 @@ export interface PageListener {
   hide(isSuspended: boolean): void;
 }
 
-/** Listens until the function that it gives is called. Outside of pages nothing happens. */
-export function listenToPage(listener: PageListener): () => void {
+/** Listens until the signal is aborted. Outside of pages nothing happens. */
+export function listenToPage(listener: PageListener, signal: AbortSignal): void {
   const { document, addEventListener } = globalThis as Partial<
     Pick<typeof globalThis, "document" | "addEventListener">
   >;
-  const page: EventTarget | undefined = addEventListener && globalThis;
-  const wake = () => {
-    listener.wake();
-  };
-  const heard: [EventTarget | undefined, string, (event: Event) => void][] = [
-    [page, "online", wake],
-    [page, "pageshow", wake],
-    [document, "resume", wake],
-    [
-      document,
-      "visibilitychange",
-      () => {
-        if (document?.visibilityState === "visible") {
-          listener.wake();
-        }
-      },
-    ],
-    [
-      document,
-      "freeze",
-      () => {
-        listener.hide(false);
-      },
-    ],
-    [
-      page,
-      "pagehide",
-      (event) => {
-        listener.hide((event as PageTransitionEvent).persisted);
-      },
-    ],
-  ];
-  for (const [target, type, run] of heard) {
-    target?.addEventListener(type, run);
-  }
-  return () => {
-    for (const [target, type, run] of heard) {
-      target?.removeEventListener(type, run);
+  const handle = ({ type, persisted }: Event & { readonly persisted?: boolean }) => {
+    if (type === "freeze" || type === "pagehide") {
+      listener.hide(persisted === true);
+    } else if (type !== "visibilitychange" || document?.visibilityState === "visible") {
+      listener.wake();
     }
   };
+  for (const type of ["online", "pageshow", "pagehide"]) {
+    addEventListener?.(type, handle, { signal });
+  }
+  for (const type of ["resume", "visibilitychange", "freeze"]) {
+    document?.addEventListener(type, handle, { signal });
+  }
 }

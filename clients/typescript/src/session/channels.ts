@@ -14,7 +14,7 @@ import type {
 import { SubscriptionError } from "../errors.js";
 import type { Failure } from "./output.js";
 import { advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
-import { isInbox, sessionInbox, subscribeTo } from "./state.js";
+import { isInbox, placeOf, sessionInbox, subscribeTo } from "./state.js";
 
 /** What is known of a channel besides what survives the process. */
 export interface Channel {
@@ -42,9 +42,7 @@ export function attach(session: ClientSession, nowMs: number, wanted: Subscribe)
   const subscribe = known?.cursor ? { ...wanted, start: behind(known.cursor) } : wanted;
   change(session, { change: "subscribed", ...subscribe });
   session.channels.set(channel, { received: session.saved.channels.get(channel)?.cursor, isPaused: false });
-  if (isOpen(session)) {
-    wish(session, { type: "subscribe", ...subscribe });
-  }
+  wish(session, { type: "subscribe", ...subscribe });
 }
 
 /** Listens again to a channel that is known, in the way in which it was listened to. */
@@ -59,7 +57,7 @@ export function attachKnown(session: ClientSession, nowMs: number, channel: stri
  * cursor stays, so that {@link attach} goes on there. */
 export function detach(session: ClientSession, nowMs: number, channel: string): void {
   advance(session, nowMs);
-  if (!isOver(session) && session.channels.delete(channel) && isOpen(session)) {
+  if (!isOver(session) && session.channels.delete(channel)) {
     wish(session, { type: "unsubscribe", channel });
   }
 }
@@ -70,7 +68,7 @@ export function unsubscribe(session: ClientSession, nowMs: number, channel: stri
   if (!isOver(session) && session.saved.channels.has(channel)) {
     const wasListened = session.channels.has(channel);
     dropChannel(session, channel, undefined);
-    if (isOpen(session) && wasListened) {
+    if (wasListened) {
       wish(session, { type: "unsubscribe", channel });
     }
   }
@@ -86,7 +84,7 @@ export function pause(session: ClientSession, nowMs: number, name: string): void
   const channel = session.channels.get(name);
   if (channel && !channel.isPaused) {
     channel.isPaused = true;
-    if (isOpen(session) && !isMember(session, name)) {
+    if (!isMember(session, name)) {
       wish(session, { type: "unsubscribe", channel: name });
     }
   }
@@ -99,10 +97,8 @@ export function unpause(session: ClientSession, nowMs: number, name: string): vo
   const saved = session.saved.channels.get(name);
   if (channel?.isPaused && saved) {
     channel.isPaused = false;
-    if (isOpen(session)) {
-      const start = channel.received ? behind(channel.received) : saved.start;
-      wish(session, { type: "subscribe", ...subscribeTo(name, saved), start });
-    }
+    const start = channel.received ? behind(channel.received) : saved.start;
+    wish(session, { type: "subscribe", ...subscribeTo(name, saved), start });
   }
 }
 
@@ -124,7 +120,7 @@ export function consumed(session: ClientSession, nowMs: number, channel: string,
   const wasReceived = received.epoch !== place.epoch || place.offset <= received.offset;
   if (isBehindCursor && wasReceived) {
     const count = isInCursorsEpoch ? place.offset - cursor.offset : 1;
-    change(session, { change: "cursor_moved", channel, place: { epoch: place.epoch, offset: place.offset } });
+    change(session, { change: "cursor_moved", channel, place: placeOf(place) });
     session.ackChannels.add(channel);
     noteArrivals(session, count);
   }
@@ -153,11 +149,8 @@ export function sendSubscriptions(session: ClientSession): void {
 }
 
 export function handleSubscribed(session: ClientSession, subscribed: Subscribed): void {
-  const { channel: name, epoch, offset } = subscribed;
-  if (!isNewestAnswer(session, name)) {
-    return;
-  }
-  if (!session.channels.has(name) && !isOwnInbox(session, name)) {
+  const { channel: name } = subscribed;
+  if (!isNewestAnswer(session, name) || !(session.channels.has(name) || isOwnInbox(session, name))) {
     return;
   }
   const channel = session.channels.get(name) ?? {
@@ -168,8 +161,9 @@ export function handleSubscribed(session: ClientSession, subscribed: Subscribed)
   // Where there is a place already, only events and gaps move it: nothing may be passed over without
   // a word.
   if (!channel.received) {
-    channel.received = { epoch, offset };
-    change(session, { change: "cursor_moved", channel: name, place: { epoch, offset } });
+    const place = placeOf(subscribed);
+    channel.received = place;
+    change(session, { change: "cursor_moved", channel: name, place });
   }
   if (!channel.isPaused) {
     tell(session, subscribed);
@@ -197,9 +191,9 @@ export function handleEvent(session: ClientSession, event: Event): void {
     return;
   }
   if (event.offset === received.offset + 1) {
-    const { epoch } = received;
-    channel.received = { epoch, offset: event.offset };
-    tell(session, { ...event, epoch });
+    const told = { ...event, epoch: received.epoch };
+    channel.received = placeOf(told);
+    tell(session, told);
   } else {
     // A hole in the offsets of a channel.
     fault(session);
@@ -212,7 +206,7 @@ export function handleGap(session: ClientSession, gap: Gap): void {
   if (told === "fault") {
     fault(session);
   } else if (channel && told) {
-    channel.received = { epoch: told.epoch, offset: told.offset };
+    channel.received = placeOf(told);
     tell(session, told);
   }
 }
@@ -223,11 +217,18 @@ export function handlePresence(session: ClientSession, presence: Presence): void
   }
 }
 
-/** Says what is wanted of a channel. Until the server has answered, what it says of the channel
- * belongs to an earlier wish. */
+/** Says what is wanted of a channel, if there is a server to say it to. */
 function wish(session: ClientSession, frame: Extract<ClientFrame, { type: "subscribe" | "unsubscribe" }>): void {
-  session.unanswered.set(frame.channel, (session.unanswered.get(frame.channel) ?? 0) + 1);
-  transmit(session, frame);
+  if (isOpen(session)) {
+    expectAnswer(session, frame.channel);
+    transmit(session, frame);
+  }
+}
+
+/** A wish about a channel goes out: until the server has answered, what it says of the channel belongs
+ * to an earlier one. */
+export function expectAnswer({ unanswered }: ClientSession, channel: string): void {
+  unanswered.set(channel, (unanswered.get(channel) ?? 0) + 1);
 }
 
 /** Counts an answer, and says whether it answers our newest wish, or none of them. */

@@ -31,12 +31,14 @@ export function answerInterrupted(session: ClientSession): void {
   }
 }
 
-/** The session that the commands came from is over. */
-export function withdrawCommands(session: ClientSession): void {
-  for (const key of session.running.values()) {
-    tell(session, { type: "command_cancelled", key });
+/** The server does not need the outcomes of its commands up to this number any more. */
+export function withdrawCommands(session: ClientSession, upTo: number): void {
+  for (const [number, key] of session.running) {
+    if (number <= upTo) {
+      session.running.delete(number);
+      tell(session, { type: "command_cancelled", key });
+    }
   }
-  session.running.clear();
 }
 
 /** Sends the replies that are not known to be safe. */
@@ -85,12 +87,7 @@ export function handleCancel(session: ClientSession, { number }: { number: numbe
 
 /** The server needs no replies up to this number: it has them, or has given their commands up. */
 export function handleAnswersSafe(session: ClientSession, { number: upTo }: { number: number }): void {
-  for (const [number, key] of session.running) {
-    if (number <= upTo) {
-      session.running.delete(number);
-      tell(session, { type: "command_cancelled", key });
-    }
-  }
+  withdrawCommands(session, upTo);
   const [first = Infinity] = session.saved.answers.keys();
   if (first <= upTo) {
     change(session, { change: "answers_safe", number: upTo });

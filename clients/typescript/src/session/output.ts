@@ -56,8 +56,11 @@ export type CloseReason = "silent" | "no_welcome" | "fault" | "goaway" | "done";
 
 /** How a session ended: by a `bye`; it was left, to be continued with the saved state; another
  * connection has taken it over; the server closed with a code that says not to come back. */
-export type Ending =
-  { readonly how: "ended" | "left" | "superseded" } | { readonly how: "refused"; readonly code: number };
+export interface Ending {
+  readonly how: "ended" | "left" | "superseded" | "refused";
+  /** The code of the server's Close frame, if that was the reason. */
+  readonly code: number | undefined;
+}
 
 /**
  * Whether everything that was to be kept must be safe before this is done: the outside will rely on

@@ -7,9 +7,10 @@
  */
 
 import { CLOSE_SUPERSEDED } from "../codes.js";
-import type { ClientFrame, Goaway, Hello, ServerFrame, ServerLimits, Welcome } from "../wire/frames.js";
+import type { ClientFrame, Goaway, Hello, ServerFrame, ServerLimits, Standing, Welcome } from "../wire/frames.js";
 import { adviceOf } from "./advice.js";
 import {
+  expectAnswer,
   handleEvent,
   handleGap,
   handlePresence,
@@ -52,11 +53,7 @@ import {
 
 /** What the session's connection is doing: there is none, or it is to be closed; the hello is out;
  * it is open; the bye is out; the session is over. */
-export type Phase =
-  | { readonly name: "offline" | "ended" }
-  | { readonly name: "opening"; readonly welcomeByMs: number }
-  | { readonly name: "open"; heardAtMs: number; readonly silenceMsMax: number; movesAtMs: number }
-  | { readonly name: "closing"; readonly untilMs: number };
+export type Phase = "offline" | "opening" | "open" | "closing" | "ended";
 
 /** A client's session. Only the functions of this folder change it. */
 export interface ClientSession {
@@ -64,6 +61,12 @@ export interface ClientSession {
   /** What survives the process. Changed by {@link change} alone. */
   readonly saved: SavedState;
   phase: Phase;
+  /** The peer must have spoken by then. */
+  silentAtMs: number;
+  /** How long an open connection may be silent. */
+  silenceMsMax: number;
+  /** When to leave a connection whose server goes. */
+  movesAtMs: number;
   outputs: Output[];
   nowMs: number;
 
@@ -108,7 +111,10 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
   const session: ClientSession = {
     config,
     saved,
-    phase: { name: "offline" },
+    phase: "offline",
+    silentAtMs: Infinity,
+    silenceMsMax: Infinity,
+    movesAtMs: Infinity,
     outputs: [],
     nowMs: 0,
     waiting: new Set(),
@@ -148,16 +154,15 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
 export function handleOpen(session: ClientSession, nowMs: number): void {
   advance(session, nowMs);
   dropStaleOutputs(session);
-  if (session.phase.name === "ended") {
-    session.outputs.push({ do: "close", reason: "done" });
+  if (session.phase === "ended") {
+    close(session, "done");
     return;
   }
-  leaveConnection(session);
-  session.phase = { name: "opening", welcomeByMs: session.nowMs + session.config.welcomeTimeoutMs };
+  enter(session, "opening", session.config.welcomeTimeoutMs);
   const hello = helloOf(session);
   session.ackedFrom = hello.unanswered_from;
   for (const { channel } of hello.cursors) {
-    session.unanswered.set(channel, (session.unanswered.get(channel) ?? 0) + 1);
+    expectAnswer(session, channel);
   }
   transmit(session, hello);
 }
@@ -165,15 +170,14 @@ export function handleOpen(session: ClientSession, nowMs: number): void {
 /** A frame has come. */
 export function handleFrame(session: ClientSession, nowMs: number, frame: ServerFrame): void {
   advance(session, nowMs);
-  const { phase } = session;
-  if (phase.name === "opening") {
+  if (session.phase === "opening") {
     if (frame.type === "welcome") {
       handleWelcome(session, frame);
     } else if (frame.type !== "ping" && frame.type !== "pong") {
       fault(session);
     }
-  } else if (phase.name === "open") {
-    phase.heardAtMs = session.nowMs;
+  } else if (isOpen(session)) {
+    session.silentAtMs = session.nowMs + session.silenceMsMax;
     (FRAME_HANDLERS[frame.type] as (session: ClientSession, frame: ServerFrame) => void)(session, frame);
   }
 }
@@ -181,7 +185,7 @@ export function handleFrame(session: ClientSession, nowMs: number, frame: Server
 /** Something has come that is no frame. */
 export function handleViolation(session: ClientSession, nowMs: number): void {
   advance(session, nowMs);
-  if (session.phase.name === "opening" || session.phase.name === "open") {
+  if (hasConnection(session)) {
     fault(session);
   }
 }
@@ -190,64 +194,52 @@ export function handleViolation(session: ClientSession, nowMs: number): void {
 export function handleClosed(session: ClientSession, nowMs: number, code?: number): void {
   advance(session, nowMs);
   dropStaleOutputs(session);
-  if (session.phase.name === "ended") {
+  if (session.phase === "ended") {
     return;
   }
-  if (session.phase.name === "closing") {
-    end(session, { how: "ended" });
+  if (session.phase === "closing") {
+    end(session, "ended");
     return;
   }
-  goOffline(session);
-  const advice = code === undefined ? "resume" : adviceOf(code);
+  enter(session, "offline");
+  const advice = adviceOf(code);
   if (advice === "start_fresh") {
     forget(session);
-  } else if (advice === "stop" && code !== undefined) {
-    end(session, code === CLOSE_SUPERSEDED ? { how: "superseded" } : { how: "refused", code });
+  } else if (advice === "stop") {
+    end(session, code === CLOSE_SUPERSEDED ? "superseded" : "refused", code);
   }
 }
 
 /** Time has passed. */
 export function handleTimeout(session: ClientSession, nowMs: number): void {
   advance(session, nowMs);
-  if (session.phase.name === "ended") {
+  if (session.phase === "ended") {
     return;
   }
   expireDeadlines(session);
-  const { phase } = session;
-  if (phase.name === "opening" && session.nowMs >= phase.welcomeByMs) {
-    closeConnection(session, "no_welcome");
-  } else if (phase.name === "open") {
-    if (session.nowMs >= silentAtMs(phase)) {
-      closeConnection(session, "silent");
-      return;
+  if (session.nowMs >= session.silentAtMs) {
+    if (session.phase === "closing") {
+      close(session, "done");
+      end(session, "ended");
+    } else {
+      closeConnection(session, isOpen(session) ? "silent" : "no_welcome");
     }
+  } else if (isOpen(session)) {
     if (session.nowMs >= session.ackAtMs) {
       acknowledge(session);
     }
-    if (session.nowMs >= phase.movesAtMs) {
+    if (session.nowMs >= session.movesAtMs) {
       closeConnection(session, "goaway");
     }
-  } else if (phase.name === "closing" && session.nowMs >= phase.untilMs) {
-    session.outputs.push({ do: "close", reason: "done" });
-    end(session, { how: "ended" });
   }
 }
 
 /** When {@link handleTimeout} has something to do; `Infinity` for never. */
 export function nextTimeout(session: ClientSession): number {
-  const { phase } = session;
-  if (phase.name === "ended") {
-    return Infinity;
-  }
-  const ofPhase =
-    phase.name === "opening"
-      ? phase.welcomeByMs
-      : phase.name === "open"
-        ? Math.min(silentAtMs(phase), session.ackAtMs, phase.movesAtMs)
-        : phase.name === "closing"
-          ? phase.untilMs
-          : Infinity;
-  return Math.min(ofPhase, ...session.deadlines.values());
+  const { phase, silentAtMs, ackAtMs, movesAtMs, deadlines } = session;
+  return phase === "ended"
+    ? Infinity
+    : Math.min(silentAtMs, isOpen(session) ? ackAtMs : Infinity, movesAtMs, ...deadlines.values());
 }
 
 // What the application wants of the session as a whole.
@@ -256,17 +248,16 @@ export function nextTimeout(session: ClientSession): number {
  * one now. */
 export function endSession(session: ClientSession, nowMs: number): void {
   advance(session, nowMs);
-  if (session.phase.name === "open") {
+  if (isOpen(session)) {
     // First, for what is settled now has not arrived and must not be acknowledged.
-    session.phase = { name: "closing", untilMs: session.nowMs + session.config.byeTimeoutMs };
+    enter(session, "closing", session.config.byeTimeoutMs);
     forget(session);
     settleAll(session);
     change(session, { change: "ended" });
     transmit(session, { type: "bye" });
-    leaveConnection(session);
   } else if (!isOver(session)) {
-    closeIfOpening(session);
-    end(session, { how: "ended" });
+    closeIfConnected(session);
+    end(session, "ended");
   }
 }
 
@@ -274,17 +265,11 @@ export function endSession(session: ClientSession, nowMs: number): void {
  * without an outcome stay in the saved state. */
 export function leaveSession(session: ClientSession, nowMs: number): void {
   advance(session, nowMs);
-  if (session.phase.name === "ended") {
-    return;
-  }
-  if (session.phase.name === "open") {
+  if (session.phase !== "ended") {
     acknowledgeIfDue(session);
-    session.outputs.push({ do: "close", reason: "done" });
+    closeIfConnected(session);
+    finish(session, "left");
   }
-  closeIfOpening(session);
-  leaveConnection(session);
-  session.phase = { name: "ended" };
-  tell(session, { type: "ended", ending: { how: "left" } });
 }
 
 /** The next thing to be done, which stays the next until {@link dropOutput}; `undefined` when there
@@ -303,12 +288,12 @@ export function dropOutput(session: ClientSession): void {
 
 /** Whether requests go out: there is a connection and the server has welcomed us. */
 export function isOpen(session: ClientSession): boolean {
-  return session.phase.name === "open";
+  return session.phase === "open";
 }
 
 /** Whether nothing more can be wanted of the session. */
 export function isOver(session: ClientSession): boolean {
-  return session.phase.name === "ended" || session.phase.name === "closing";
+  return session.phase === "ended" || session.phase === "closing";
 }
 
 // The ways in which outputs arise.
@@ -386,12 +371,8 @@ function handleWelcome(session: ClientSession, welcome: Welcome): void {
     return;
   }
   const { standing, accepted, token, limits, principal } = welcome;
-  for (const key of doubtful(session.saved, standing, accepted)) {
-    tell(session, { type: "outcome", key, outcome: { status: "indeterminate" } });
-  }
   if (standing !== "resumed") {
-    dropSessionInbox(session);
-    withdrawCommands(session);
+    abandon(session, standing, accepted);
     // The hello said so already, or the session is new.
     session.ackedFrom = 1;
   }
@@ -399,12 +380,9 @@ function handleWelcome(session: ClientSession, welcome: Welcome): void {
   indexRequests(session);
   session.limits = limits;
   session.principalInbox = principal === undefined ? undefined : `$principal/${principal}`;
-  session.phase = {
-    name: "open",
-    heardAtMs: session.nowMs,
-    silenceMsMax: welcome.ping_interval_ms + session.config.silenceMarginMs,
-    movesAtMs: Infinity,
-  };
+  session.silenceMsMax = welcome.ping_interval_ms + session.config.silenceMarginMs;
+  session.silentAtMs = session.nowMs + session.silenceMsMax;
+  session.phase = "open";
   tell(session, { type: "welcomed", welcome });
   sendCancels(session);
   sendAnswers(session);
@@ -435,38 +413,37 @@ function helloOf(session: ClientSession): Hello {
 }
 
 function acknowledgeIfDue(session: ClientSession): void {
-  if (session.ackCount > 0) {
+  if (session.ackCount > 0 && isOpen(session)) {
     acknowledge(session);
   }
 }
 
 /** The server said that it will go: comes back after a random part of its window, as others do. */
 function scheduleMove(session: ClientSession, { window_ms }: Goaway): void {
-  if (session.phase.name === "open") {
-    const waitMs = Math.floor(session.config.random() * Math.min(window_ms, GOAWAY_WINDOW_MS_MAX));
-    session.phase = { ...session.phase, movesAtMs: Math.min(session.phase.movesAtMs, session.nowMs + waitMs) };
-  }
+  const waitMs = Math.floor(session.config.random() * Math.min(window_ms, GOAWAY_WINDOW_MS_MAX));
+  session.movesAtMs = Math.min(session.movesAtMs, session.nowMs + waitMs);
 }
 
 function closeConnection(session: ClientSession, reason: CloseReason): void {
-  if (isOpen(session) && reason === "goaway") {
+  if (reason === "goaway") {
     acknowledgeIfDue(session);
   }
+  close(session, reason);
+  enter(session, "offline");
+}
+
+function closeIfConnected(session: ClientSession): void {
+  if (hasConnection(session)) {
+    close(session, "done");
+  }
+}
+
+function close(session: ClientSession, reason: CloseReason): void {
   session.outputs.push({ do: "close", reason });
-  goOffline(session);
 }
 
-function closeIfOpening(session: ClientSession): void {
-  if (session.phase.name === "opening") {
-    session.outputs.push({ do: "close", reason: "done" });
-  }
-}
-
-function goOffline(session: ClientSession): void {
-  if (session.phase.name !== "offline") {
-    leaveConnection(session);
-    session.phase = { name: "offline" };
-  }
+function hasConnection({ phase }: ClientSession): boolean {
+  return phase === "opening" || phase === "open";
 }
 
 /** What was to be sent or closed belonged to a connection that is gone. */
@@ -474,8 +451,12 @@ function dropStaleOutputs(session: ClientSession): void {
   session.outputs = session.outputs.filter((output) => output.do !== "transmit" && output.do !== "close");
 }
 
-/** Forgets what only one connection knows. What is not acknowledged stands in the next hello. */
-function leaveConnection(session: ClientSession): void {
+/** Begins a phase that lasts so long at most, and forgets what only one connection knows. What is not
+ * acknowledged stands in the next hello. */
+function enter(session: ClientSession, phase: Phase, lastsMsMax = Infinity): void {
+  session.phase = phase;
+  session.silentAtMs = session.nowMs + lastsMsMax;
+  session.movesAtMs = Infinity;
   session.ackCount = 0;
   session.ackAtMs = Infinity;
   session.ackChannels.clear();
@@ -483,25 +464,26 @@ function leaveConnection(session: ClientSession): void {
   session.unsent = [];
 }
 
-/** The inbox of a session goes with it. */
-function dropSessionInbox(session: ClientSession): void {
-  if (session.saved.identity) {
-    session.channels.delete(sessionInbox(session.saved.identity.session));
-  }
-}
-
 /** The server will not have this session back. */
 function forget(session: ClientSession): void {
-  for (const key of doubtful(session.saved, "unknown", 0)) {
-    tell(session, { type: "outcome", key, outcome: { status: "indeterminate" } });
-  }
-  dropSessionInbox(session);
-  withdrawCommands(session);
+  abandon(session, "unknown", 0);
   change(session, { change: "forgotten" });
   indexRequests(session);
 }
 
-function end(session: ClientSession, ending: Ending): void {
+/** Lets go of what belongs to the session that was: doubtful requests, commands, its inbox. */
+function abandon(session: ClientSession, standing: Standing, accepted: number): void {
+  const { saved } = session;
+  for (const key of doubtful(saved, standing, accepted)) {
+    tell(session, { type: "outcome", key, outcome: { status: "indeterminate" } });
+  }
+  if (saved.identity) {
+    session.channels.delete(sessionInbox(saved.identity.session));
+  }
+  withdrawCommands(session, Infinity);
+}
+
+function end(session: ClientSession, how: Ending["how"], code?: number): void {
   if (session.saved.identity) {
     // Outcomes are given up that never arrived, so this state cannot go on with the session: it
     // would have to say that they had. Cursors are good in any session. One change for all, so that
@@ -509,16 +491,15 @@ function end(session: ClientSession, ending: Ending): void {
     forget(session);
   }
   settleAll(session);
-  if (ending.how === "ended" && (session.saved.identity || session.saved.channels.size > 0)) {
+  if (how === "ended" && (session.saved.identity || session.saved.channels.size > 0)) {
     change(session, { change: "ended" });
   }
-  leaveConnection(session);
-  session.phase = { name: "ended" };
-  tell(session, { type: "ended", ending });
+  finish(session, how, code);
 }
 
-function silentAtMs(phase: { heardAtMs: number; silenceMsMax: number }): number {
-  return phase.heardAtMs + phase.silenceMsMax;
+function finish(session: ClientSession, how: Ending["how"], code?: number): void {
+  enter(session, "ended");
+  tell(session, { type: "ended", ending: { how, code } });
 }
 
 /** A mistaken window must not keep a client on a server that goes. */

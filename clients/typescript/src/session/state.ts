@@ -118,21 +118,13 @@ export function applyChange(state: SavedState, change: StateChange): void {
       state.requests.set(change.key, { call: change.call, deadlineAtMs: change.deadlineAtMs, number: undefined });
       state.nextKey = Math.max(state.nextKey, change.key + 1);
       break;
-    case "numbered": {
-      const request = state.requests.get(change.key);
-      if (request) {
-        state.requests.set(change.key, { ...request, number: change.number });
-      }
+    case "numbered":
+      amend(state, change.key, { number: change.number });
       state.nextNumber = Math.max(state.nextNumber, change.number + 1);
       break;
-    }
-    case "given_up": {
-      const request = state.requests.get(change.key);
-      if (request) {
-        state.requests.set(change.key, { ...request, givenUp: change.outcome });
-      }
+    case "given_up":
+      amend(state, change.key, { givenUp: change.outcome });
       break;
-    }
     case "settled":
       state.requests.delete(change.key);
       break;
@@ -232,6 +224,11 @@ export function callBytes(call: Call): number {
   return utf8Bytes("command" in call ? call.command : call.channel) + bytesOf(call.payload);
 }
 
+/** A place without what else its frame says. */
+export function placeOf({ epoch, offset }: Place): Place {
+  return { epoch, offset };
+}
+
 /** The inbox of a session. */
 export function sessionInbox(session: string): string {
   return `$session/${session}`;
@@ -257,17 +254,23 @@ function beginSession(state: SavedState, standing: Standing, accepted: number): 
 
 /** What the server has not accepted is free to be numbered anew. */
 function unnumberAbove(state: SavedState, accepted: number): void {
-  for (const [key, request] of state.requests) {
-    if (request.number !== undefined && request.number > accepted) {
-      state.requests.set(key, { ...request, number: undefined });
+  for (const [key, { number = 0 }] of state.requests) {
+    if (number > accepted) {
+      amend(state, key, { number: undefined });
     }
   }
 }
 
+function amend({ requests }: SavedState, key: number, part: Partial<SavedRequest>): void {
+  const request = requests.get(key);
+  if (request) {
+    requests.set(key, { ...request, ...part });
+  }
+}
+
 function cursorOf(start: Start): Place | undefined {
-  return typeof start === "object" && "after" in start && start.epoch !== undefined
-    ? { epoch: start.epoch, offset: start.after }
-    : undefined;
+  const { after = 0, epoch } = start as { after?: number; epoch?: string };
+  return epoch === undefined ? undefined : { epoch, offset: after };
 }
 
 /** A subscription that the server makes. */
