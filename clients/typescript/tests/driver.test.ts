@@ -634,6 +634,47 @@ describe("the server's commands", () => {
     expect(FakeSocket.last.of("reply").filter(({ number }) => number === 1)).toHaveLength(2);
     expect(runCount, "at most once").toBe(1);
   });
+
+  test.each(["expired", "unknown"] as const)(
+    "go with a session that is %s, and so does its inbox",
+    async (standing) => {
+      const { session } = await open();
+      const [before, after] = ["1", "2"].map((digit) => `$session/${digit.repeat(32)}`) as [string, string];
+      const say = (channel: string, text: string) => {
+        const place = { channel, epoch: EPOCH, offset: 0 };
+        FakeSocket.last.say({ type: "subscribed", ...place, head: 0, member_count: 0 });
+        FakeSocket.last.say({ type: "event", channel, offset: 1, at_ms: 1, payload: { json: JSON.stringify(text) } });
+      };
+      let signal: AbortSignal | undefined;
+      let finish: (value: number) => void = () => undefined;
+      session.handle("slow", (_, command) => {
+        signal = command.signal;
+        return new Promise((resolve) => (finish = resolve));
+      });
+      const heard: string[] = [];
+      const inbox = session.inbox();
+      void (async () => {
+        for await (const item of inbox) {
+          heard.push(`${item.type} ${item.channel}`);
+        }
+      })();
+      say(before, "for the first");
+      FakeSocket.last.say({ type: "request", number: 1, command: "slow", payload: { json: "1" } });
+      await turn();
+      FakeSocket.last.end();
+      await vi.advanceTimersByTimeAsync(5001);
+      FakeSocket.last.open();
+      FakeSocket.last.welcome({ standing, session: "2".repeat(32) });
+      expect(signal?.aborted, "nobody wants its outcome").toBe(true);
+      finish(1);
+      await turn();
+      expect(FakeSocket.last.of("reply"), "the new session has no such command").toEqual([]);
+      say(before, "for nobody");
+      say(after, "for the second");
+      await turn();
+      expect(heard).toEqual([`subscribed ${before}`, `event ${before}`, `subscribed ${after}`, `event ${after}`]);
+    },
+  );
 });
 
 describe("the end", () => {
