@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
-import { connect, RequestError, type Session } from "../src/index.js";
+import { connect, RequestError, type Session } from "../src/node.js";
 import { protobuf } from "../src/wire/protobuf.js";
 import { folder, freePort, Program, startServer } from "./programs.js";
 

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import WebSocket from "ws";
 
-import { connect, type Session } from "../src/index.js";
+import { connect, type Session } from "../src/node.js";
 import { protobuf } from "../src/wire/protobuf.js";
 import { Program, startServer, until } from "./programs.js";
 

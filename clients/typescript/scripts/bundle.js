@@ -3,7 +3,7 @@
 // without a bundler. Internal properties get short names, the same in all entries; see
 // internal_names.js.
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { build } from "esbuild";
 import { INTERNAL_NAMES } from "./internal_names.js";
@@ -24,9 +24,11 @@ const COMMON = {
   write: false,
 };
 
+// Their names change with their content.
+rmSync("dist/chunks", { recursive: true, force: true });
 await write({
   ...COMMON,
-  entryPoints: ["src/index.ts", "src/store/indexeddb.ts", "src/store/file.ts", "src/wire/protobuf.ts"],
+  entryPoints: ["src/index.ts", "src/node.ts", "src/store/indexeddb.ts", "src/store/file.ts", "src/wire/protobuf.ts"],
   splitting: true,
   chunkNames: "chunks/[hash]",
 });

@@ -36,7 +36,6 @@ export const INTERNAL_NAMES = [
   // What it has to say: Output and SessionEvent.
   "do",
   "frame",
-  "event",
   "ending",
   "how",
   "failure",
@@ -55,6 +54,7 @@ export const INTERNAL_NAMES = [
   "pending",
   "holds",
   "hasRoom",
+  "finish",
   // The encodings.
   "isOptional",
   "wrong",

@@ -8,11 +8,20 @@ import { minify as terser } from "terser";
  * @param {string} [mapName]
  */
 export async function minify(text, map, mapName) {
-  const { code = "", map: made = "" } = await terser(text, {
+  const { code = "", map: made } = await terser(text, {
     module: true,
     ecma: 2020,
-    compress: { passes: 4, unsafe_arrows: true, pure_getters: true, keep_fargs: false },
+    compress: {
+      passes: 4,
+      inline: false,
+      sequences: false,
+      hoist_funs: true,
+      unsafe_methods: true,
+      unsafe_arrows: true,
+      pure_getters: true,
+      keep_fargs: false,
+    },
     ...(map === undefined || mapName === undefined ? {} : { sourceMap: { content: map, url: mapName } }),
   });
-  return { code, map: String(made) };
+  return { code, map: typeof made === "string" ? made : "" };
 }

@@ -7,13 +7,13 @@
  */
 
 export { connect, Session, StateEvent } from "./session.js";
-export type { ConnectOptions, Limits, RequestOptions, SubscribeOptions, Timing } from "./session.js";
+export type { ConnectOptions, Limits, SessionEvents, SubscribeOptions, Timing } from "./session.js";
 export { Subscription } from "./subscription.js";
 export type { ChannelItem, EventItem, GapItem, OfChannel, PresenceItem, SubscribedItem } from "./subscription.js";
 export type { Pending, Restored } from "./pending.js";
 export { RequestError, SessionOver, SubscriptionError } from "./errors.js";
 export type { RequestErrorKind, SessionOverReason } from "./errors.js";
-export type { Handler, SessionState, WebSocketConstructor } from "./driver/driver.js";
+export type { Handler, RequestOptions, SessionState, WebSocketConstructor } from "./driver/config.js";
 export type { ReconnectPolicy } from "./driver/reconnect.js";
 export { MemoryStore } from "./store/memory.js";
 export type { StateStore } from "./store/store.js";

@@ -2,6 +2,7 @@
 
 import { RequestError } from "./errors.js";
 import type { Json, Outcome, Place } from "./wire/frames.js";
+import { placeOf } from "./session/state.js";
 import { valueOf } from "./wire/payload.js";
 
 /**
@@ -33,19 +34,17 @@ export interface Restored {
 /** Both ends of a {@link Pending}. */
 export interface Asked<T> {
   readonly pending: Pending<T>;
-  keep(): void;
+  readonly keep: () => void;
   settle(outcome: Outcome): void;
   refuse(error: unknown): void;
 }
 
 export function ask<T>(read: (outcome: Outcome) => T, cancel: () => void): Asked<T> {
   const outcome = deferred<T>();
-  const stored = deferred<undefined>();
+  const stored = occasion();
   return {
     pending: Object.assign(outcome.promise, { stored: stored.promise, cancel }),
-    keep() {
-      stored.resolve(undefined);
-    },
+    keep: stored.resolve,
     settle(settled) {
       try {
         outcome.resolve(read(settled));
@@ -60,34 +59,40 @@ export function ask<T>(read: (outcome: Outcome) => T, cancel: () => void): Asked
   };
 }
 
+/** The result of a command. */
 export function readDone(outcome: Outcome): Json | Uint8Array {
-  return outcome.status === "done" ? valueOf(outcome.payload) : raise(outcome);
+  return read(outcome, "done") as Json | Uint8Array;
 }
 
+/** The place of an event. */
 export function readPublished(outcome: Outcome): Place {
-  return outcome.status === "published" ? { epoch: outcome.epoch, offset: outcome.offset } : raise(outcome);
+  return read(outcome, "published") as Place;
 }
 
-export function readAny(outcome: Outcome): Json | Uint8Array | Place {
-  return outcome.status === "published" ? readPublished(outcome) : readDone(outcome);
-}
-
-function raise(outcome: Outcome): never {
+/** What a request of either kind has come to.
+ * @throws {RequestError} It has no result, or one that its kind does not have. */
+export function read(outcome: Outcome, status: Outcome["status"] = outcome.status): Json | Uint8Array | Place {
   if (outcome.status === "failed") {
-    const kind = outcome.error === "never_ran" ? "never_ran" : "failed";
-    throw new RequestError(kind, outcome.error, `${outcome.error}: ${outcome.message}`);
+    const { error, message } = outcome;
+    throw new RequestError(error === "never_ran" ? error : "failed", error, `${error}: ${message}`);
   }
   if (outcome.status === "indeterminate") {
-    throw new RequestError("indeterminate", "indeterminate", "whether it ran is unknown and will remain so");
+    throw new RequestError("indeterminate", "indeterminate", "nobody knows whether it ran");
   }
-  throw new RequestError("failed", "malformed", "the server's outcome is not one of this kind of request");
+  if (outcome.status !== status) {
+    throw new RequestError("failed", "malformed", "another kind of outcome");
+  }
+  return outcome.status === "done" ? valueOf(outcome.payload) : placeOf(outcome);
 }
 
-export function deferred<T>(): {
-  promise: Promise<T>;
-  resolve: (value: T) => void;
-  reject: (error: unknown) => void;
-} {
+/** A promise and what settles it. Nobody has to await it. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export function deferred<T>(): Deferred<T> {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((resolved, rejected) => {
@@ -97,3 +102,6 @@ export function deferred<T>(): {
   promise.catch(() => undefined);
   return { promise, resolve, reject };
 }
+
+/** A promise that has no value. */
+export const occasion = deferred as () => Deferred<undefined> & { readonly resolve: () => void };

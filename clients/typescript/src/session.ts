@@ -1,6 +1,7 @@
 /** The application's side of a session. */
 
-import { Driver, type Handler, type SessionState, type WebSocketConstructor } from "./driver/driver.js";
+import type { Handler, RequestOptions, SessionState, WebSocketConstructor } from "./driver/config.js";
+import { Driver } from "./driver/driver.js";
 import { RECONNECT_DEFAULTS, type ReconnectPolicy } from "./driver/reconnect.js";
 import { readDone, readPublished, type Pending, type Restored } from "./pending.js";
 import { SESSION_DEFAULTS } from "./session/config.js";
@@ -62,15 +63,6 @@ export interface Limits {
   readonly queueBytesMax: number;
 }
 
-/** How a request is made. */
-export interface RequestOptions {
-  /** How long the outcome is wanted, in milliseconds. What could not be sent by then never runs, and
-   * the server stops a handler that takes longer. */
-  readonly deadlineMs?: number;
-  /** Cancels the request. */
-  readonly signal?: AbortSignal;
-}
-
 /** How a channel is listened to. */
 export interface SubscribeOptions {
   /** Where it begins, unless the session has a place in the channel: then it goes on there. Default
@@ -105,27 +97,44 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Sessio
   return new Session(url, options);
 }
 
+/** What listens to a session. */
+export interface SessionEvents extends EventTarget {
+  addEventListener(
+    type: "state",
+    listener: (event: StateEvent) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
 /** A session with a server; {@link connect} makes it. Sends `"state"` events ({@link StateEvent}). */
-export class Session extends EventTarget {
+export class Session extends (EventTarget as new () => SessionEvents) {
   readonly #driver: Driver;
 
   /** @internal */
   constructor(url: string | URL, options: ConnectOptions) {
     super();
     const { client = CLIENT, store, encoding = json, webSocket, timing, limits, reconnect } = options;
-    const settings = { ...SESSION_DEFAULTS, ...DRIVER_DEFAULTS, ...timing, ...limits };
-    const { protocol, href } = new URL(url);
-    if (!/^(ws|http)s?:$/.test(protocol)) {
-      throw new TypeError(`${href} is no address of a WebSocket`);
-    }
+    const { href } = new URL(url);
     const config = {
-      ...settings,
+      ...DEFAULTS,
+      ...timing,
+      ...limits,
+      ...reconnect,
       url: href.replace(/^http/, "ws").replace(/#.*/, ""),
+      client: wellFormed(client),
       store,
+      encoding,
       webSocket,
-      session: { ...settings, client: wellFormed(client), encoding, random: Math.random },
-      reconnect: { ...RECONNECT_DEFAULTS, ...reconnect },
+      random: Math.random,
     };
+    if (!/^wss?:/.test(config.url)) {
+      throw new TypeError(`no address of a WebSocket: ${href}`);
+    }
     this.#driver = new Driver(config, () => {
       this.dispatchEvent(new StateEvent(this.state));
     });
@@ -155,7 +164,7 @@ export class Session extends EventTarget {
    */
   request(command: string, payload?: Json | Uint8Array, options: RequestOptions = {}): Pending<Json | Uint8Array> {
     const call = { command: wellFormed(command), payload: payloadOf(payload) };
-    return this.#driver.send(call, options.deadlineMs, options.signal, readDone);
+    return this.#driver.send(call, options, readDone);
   }
 
   /**
@@ -164,7 +173,7 @@ export class Session extends EventTarget {
    */
   publish(channel: string, payload: Json | Uint8Array, options: RequestOptions = {}): Pending<Place> {
     const call = { channel: channelName(channel), payload: payloadOf(payload) };
-    return this.#driver.send(call, options.deadlineMs, options.signal, readPublished);
+    return this.#driver.send(call, options, readPublished);
   }
 
   /**
@@ -192,7 +201,7 @@ export class Session extends EventTarget {
    * @throws {TypeError} There is a subscription already.
    */
   inbox(): Subscription {
-    return this.#driver.subscribe(undefined, undefined);
+    return this.#driver.subscribe();
   }
 
   /** Runs `handler` for the server's commands of this name, several at once if they come. What comes
@@ -212,24 +221,6 @@ export class Session extends EventTarget {
   end(): Promise<void> {
     return this.#driver.finish("ended");
   }
-
-  override addEventListener(
-    type: "state",
-    listener: (event: StateEvent) => void,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  override addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  override addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | ((event: StateEvent) => void) | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void {
-    super.addEventListener(type, listener as EventListener | null, options);
-  }
 }
 
 async function consume(
@@ -243,17 +234,23 @@ async function consume(
 
 function channelName(channel: string): string {
   if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(channel)) {
-    throw new TypeError(`${JSON.stringify(channel)} is no name of a channel`);
+    throw new TypeError(`no name of a channel: ${channel}`);
   }
   return channel;
 }
 
 function wellFormed(text: string): string {
   if (!isWellFormed(text)) {
-    throw new TypeError("a text with half of a surrogate pair cannot be sent");
+    throw new TypeError(`no well-formed text: ${text}`);
   }
   return text;
 }
 
-const DRIVER_DEFAULTS = { connectTimeoutMs: 10_000, queueCountMax: 256, queueBytesMax: 1024 * 1024 };
+const DEFAULTS = {
+  ...SESSION_DEFAULTS,
+  ...RECONNECT_DEFAULTS,
+  connectTimeoutMs: 10_000,
+  queueCountMax: 256,
+  queueBytesMax: 1024 * 1024,
+};
 const CLIENT = "mainstay-ts/0.1.0";

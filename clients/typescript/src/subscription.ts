@@ -1,6 +1,7 @@
 /** What waits for the application to take it, channel by channel. */
 
 import type { GapReason } from "./codes.js";
+import { deferred, type Deferred } from "./pending.js";
 import type { Json, Member, Place } from "./wire/frames.js";
 
 /** Something of a channel. */
@@ -76,7 +77,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
   #bytes = 0;
   /** What was given to the application last. */
   #given: ChannelItem | undefined;
-  #waiting: { resolve(result: IteratorResult<ChannelItem>): void; reject(error: unknown): void } | undefined;
+  #waiting: Deferred<IteratorResult<ChannelItem, undefined>> | undefined;
   #end: { readonly error: Error | undefined } | undefined;
 
   /** @internal */
@@ -86,24 +87,26 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
 
   /** The next item. Rejects when the server ends the subscription ({@link SubscriptionError}) or the
    * session ({@link SessionOver}). */
-  next(): Promise<IteratorResult<ChannelItem, undefined>> {
+  async next(): Promise<IteratorResult<ChannelItem, undefined>> {
     this.consumed();
     const first = this.#items.shift();
     if (first) {
       this.#bytes -= first.bytes;
       this.#given = first.item;
       this.#owner.hasRoom();
-      return Promise.resolve({ value: first.item });
+      return { value: first.item };
     }
     if (this.#end) {
-      return this.#end.error ? Promise.reject(this.#end.error) : Promise.resolve({ done: true, value: undefined });
+      if (this.#end.error) {
+        throw this.#end.error;
+      }
+      return DONE;
     }
     if (this.#waiting) {
-      return Promise.reject(new TypeError("a subscription has one consumer"));
+      throw new TypeError("read by another consumer already");
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-    });
+    this.#waiting = deferred();
+    return this.#waiting.promise;
   }
 
   /** The last item is done with, without another being asked for. */
@@ -134,7 +137,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
   /** Leaves a loop. */
   return(): Promise<IteratorResult<ChannelItem, undefined>> {
     this.close();
-    return Promise.resolve({ done: true, value: undefined });
+    return Promise.resolve(DONE);
   }
 
   [Symbol.asyncIterator](): this {
@@ -171,7 +174,9 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
     if (error) {
       waiting?.reject(error);
     } else {
-      waiting?.resolve({ done: true, value: undefined });
+      waiting?.resolve(DONE);
     }
   }
 }
+
+const DONE = { done: true, value: undefined } as const;

@@ -9,14 +9,13 @@ export class Clock {
 
   now(): number {
     const tick = performance.now();
-    const expectedMs = this.#lastMs + tick - this.#lastTick;
-    const dateMs = Date.now() + this.#skewMs;
-    if (dateMs < expectedMs - SET_BACK_MS && this.#lastMs > 0) {
-      this.#skewMs += Math.round(expectedMs - dateMs);
+    const dateMs = Date.now();
+    const lostMs = this.#lastMs + tick - this.#lastTick - this.#skewMs - dateMs;
+    if (lostMs > SET_BACK_MS && this.#lastMs > 0) {
+      this.#skewMs += Math.round(lostMs);
     }
-    this.#lastMs = Date.now() + this.#skewMs;
     this.#lastTick = tick;
-    return this.#lastMs;
+    return (this.#lastMs = dateMs + this.#skewMs);
   }
 }
 

@@ -2,12 +2,11 @@
  * protocol. */
 
 import { RequestError, SessionOver, SubscriptionError } from "../errors.js";
-import { ask, deferred, readAny, type Asked, type Pending, type Restored } from "../pending.js";
+import { ask, occasion, read, type Asked, type Pending, type Restored } from "../pending.js";
 import { answer } from "../session/commands.js";
 import { attach, attachKnown, consumed, detach, pause, unpause, unsubscribe } from "../session/channels.js";
-import type { SessionConfig } from "../session/config.js";
-import { needsSafety, type CloseReason, type Output, type SessionEvent } from "../session/output.js";
-import { call, cancel, failed } from "../session/requests.js";
+import { needsSafety, type Output, type SessionEvent } from "../session/output.js";
+import { call, cancel, failed, OVER } from "../session/requests.js";
 import {
   dropOutput,
   endSession,
@@ -23,88 +22,17 @@ import {
   type ClientSession,
 } from "../session/session.js";
 import { applyChange, callBytes, emptyState, isInbox, type Call, type StateChange } from "../session/state.js";
-import type { StateStore } from "../store/store.js";
 import { Subscription, type ChannelItem } from "../subscription.js";
-import type { Json, Outcome, Payload, Request, Standing, Subscribe } from "../wire/frames.js";
+import type { Outcome, Request, ServerFrame, Subscribe } from "../wire/frames.js";
 import { bytesOf, payloadOf, toWellFormed, valueOf } from "../wire/payload.js";
 import { Clock } from "./clock.js";
-import { listenToPage } from "./page.js";
-import { Reconnect, type ReconnectPolicy } from "./reconnect.js";
-
-/** What a driver is made with. */
-export interface DriverConfig {
-  readonly url: string;
-  readonly store: StateStore | undefined;
-  readonly webSocket: WebSocketConstructor | undefined;
-  readonly session: SessionConfig;
-  readonly reconnect: ReconnectPolicy;
-  /** From the first look at the resolver to the end of the handshake. */
-  readonly connectTimeoutMs: number;
-  /** Items of one channel that wait to be read. */
-  readonly queueCountMax: number;
-  /** Bytes of the same, exceeded by one item at most. */
-  readonly queueBytesMax: number;
-}
-
-/** A WebSocket class: the browser's, Node's from 22 on, that of `ws`, or one derived from them. */
-export type WebSocketConstructor = new (url: string, protocols: string) => object;
-
-/** What a session is doing. */
-export type SessionState =
-  | {
-      /** The store is read, the server dialled, or its welcome awaited. */
-      readonly name: "connecting";
-      /** Retries since a connection last lasted. */
-      readonly attempt: number;
-    }
-  | {
-      /** The server has welcomed us. */
-      readonly name: "open";
-      /** What became of the session that was wanted back. */
-      readonly standing: Standing;
-      /** The session's public id. */
-      readonly session: string;
-      /** How many connections it has had. */
-      readonly generation: number;
-      /** Who it belongs to, if the server says so. */
-      readonly principal: string | undefined;
-      /** The server's name and version. */
-      readonly server: string;
-    }
-  | {
-      /** There is no connection; the session is not lost. It is dialled again. */
-      readonly name: "waiting";
-      /** The number of the coming attempt since a connection last lasted, from 1. */
-      readonly attempt: number;
-      /** When it comes, in milliseconds since 1970. */
-      readonly retryAtMs: number;
-      /** Why there is none: `failed` to connect, `closed` by the server, `lost` without a Close frame,
-       * `suspended` with its page, or given up by this side. */
-      readonly reason: "failed" | "closed" | "lost" | "suspended" | CloseReason;
-      /** The code of the server's Close frame. */
-      readonly code: number | undefined;
-    }
-  | {
-      /** The session is over for this program. No state follows. */
-      readonly name: "over";
-      readonly error: SessionOver;
-    };
-
-/** Runs a command of the server's. What it throws is told to the server as `handler_failed`. */
-export type Handler = (
-  payload: Json | Uint8Array,
-  command: {
-    /** Its number in the session. A handler that began runs at most once for each. */
-    readonly number: number;
-    /** Aborted when the outcome is no longer wanted. */
-    readonly signal: AbortSignal;
-    /** How long the outcome is wanted, in milliseconds. */
-    readonly deadlineMs: number | undefined;
-  },
-) => Json | Uint8Array | undefined | Promise<Json | Uint8Array | undefined>;
+import type { DriverConfig, Handler, RequestOptions, SessionState } from "./config.js";
+import { itemOf } from "./item.js";
+import { listenToPage, type PageListener } from "./page.js";
+import { Reconnect } from "./reconnect.js";
 
 /** The one driver of a session. */
-export class Driver {
+export class Driver implements PageListener {
   state: SessionState = { name: "connecting", attempt: 0 };
   readonly restored: Restored[] = [];
   readonly handlers = new Map<string, Handler>();
@@ -112,29 +40,28 @@ export class Driver {
   readonly #tellState: () => void;
   readonly #clock = new Clock();
   readonly #reconnect: Reconnect;
-  readonly #ready = deferred<undefined>();
-  readonly #closed = deferred<undefined>();
+  readonly #ready = occasion();
+  readonly #closed = occasion();
   readonly #page = new AbortController();
   #machine: ClientSession | undefined;
   /** What the application wants before the store has been read. */
-  #early: (() => void)[] = [];
+  readonly #early: (() => void)[] = [];
   #earlyBytes = 0;
   #cause: SessionOver | undefined;
   #isWorking = false;
 
   // The connection.
   #socket: WebSocket | undefined;
-  #webSocket: WebSocketConstructor | undefined;
   #connectByMs = Infinity;
   #retryAtMs = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   // The store.
-  #dirty: StateChange[] = [];
+  readonly #dirty: StateChange[] = [];
   #dirtySinceMs = Infinity;
   #isCommitting = false;
   /** What returns once everything is safe. */
-  #kept: (() => void)[] = [];
+  readonly #kept: (() => void)[] = [];
 
   // The application.
   readonly #asked = new Map<number, Asked<unknown>>();
@@ -144,7 +71,7 @@ export class Driver {
   constructor(config: DriverConfig, tellState: () => void) {
     this.#config = config;
     this.#tellState = tellState;
-    this.#reconnect = new Reconnect(config.reconnect, config.session.random);
+    this.#reconnect = new Reconnect(config);
     void this.#start();
   }
 
@@ -154,41 +81,32 @@ export class Driver {
 
   // What the application wants.
 
-  send<T>(
-    call: Call,
-    deadlineMs: number | undefined,
-    signal: AbortSignal | undefined,
-    read: (outcome: Outcome) => T,
-  ): Pending<T> {
+  send<T>(call: Call, { deadlineMs, signal }: RequestOptions, readAs: (outcome: Outcome) => T): Pending<T> {
     let key: number | undefined;
-    let isCancelled = false;
-    const asked = ask(read, () => {
-      isCancelled = true;
-      this.#cancel(key);
+    const asked = ask(readAs, () => {
+      this.#wish(() => {
+        this.#cancel(key);
+      });
     });
     const deadlineAtMs = deadlineMs === undefined ? undefined : this.#clock.now() + deadlineMs;
-    this.#wish(callBytes(call), asked, () => {
+    const run = () => {
       key = this.#call(call, deadlineAtMs, asked);
-      if (isCancelled) {
-        this.#cancel(key);
-      }
-    });
+    };
+    this.#wish(run, asked, callBytes(call));
     // A signal may live for longer than many requests.
     const ignore = listenToAbort(signal, asked.pending.cancel);
     asked.pending.then(ignore, ignore);
     return asked.pending;
   }
 
-  subscribe(wanted: Subscribe | undefined, signal: AbortSignal | undefined): Subscription {
+  subscribe(wanted?: Subscribe, signal?: AbortSignal): Subscription {
     const name = wanted?.channel ?? INBOXES;
     if (this.#queues.has(name)) {
-      throw new TypeError(`${wanted?.channel ?? "the inbox"} is listened to already`);
+      throw new TypeError(`${name} is listened to already`);
     }
     const subscription = new Subscription({
       consumed: (channel, place) => {
-        this.#do((machine, nowMs) => {
-          consumed(machine, nowMs, channel, place);
-        });
+        this.#do(consumed, channel, place);
       },
       hasRoom: () => {
         this.#makeRoom(name, subscription);
@@ -198,11 +116,17 @@ export class Driver {
       },
       unsubscribe: async () => {
         this.#close(name, subscription, unsubscribe);
-        await this.#safe();
+        // Resolves when all that was wanted until now is safe.
+        const { promise, resolve } = occasion();
+        this.#kept.push(resolve);
+        this.#wish(() => {
+          this.#work();
+        });
+        await (this.#cause ? undefined : promise);
       },
     });
     this.#queues.set(name, subscription);
-    this.#wish(0, undefined, () => {
+    this.#wish(() => {
       if (this.#queues.get(name) === subscription) {
         this.#attach(wanted, subscription);
       }
@@ -214,7 +138,7 @@ export class Driver {
   }
 
   finish(how: "left" | "ended"): Promise<void> {
-    this.#wish(0, undefined, () => {
+    this.#wish(() => {
       this.#do(how === "left" ? leaveSession : endSession);
     });
     return this.#closed.promise;
@@ -225,44 +149,28 @@ export class Driver {
   async #start(): Promise<void> {
     const state = emptyState();
     try {
-      const { store, webSocket } = this.#config;
-      // Dialled only now, so that whoever made the session can name its handlers first.
-      const changes = (await store?.load()) ?? [];
-      for (const change of changes) {
+      // Dialled only after this, so that whoever made the session can name its handlers first.
+      for (const change of (await this.#config.store?.load()) ?? []) {
         applyChange(state, change);
       }
-      this.#webSocket =
-        webSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket ?? (await importWs());
     } catch (cause) {
-      this.#over(new SessionOver(cause instanceof SessionOver ? cause.reason : "storage", undefined, { cause }));
+      this.#over(new SessionOver("storage", undefined, { cause }));
       return;
     }
     // The machine's own state is ahead of what the application was told.
     const unsettled = [...state.requests];
-    this.#machine = openSession(this.#config.session, state);
+    this.#machine = openSession(this.#config, state);
     for (const [key, { call: made }] of unsettled) {
-      const asked = ask(readAny, () => {
+      const asked = ask(read, () => {
         this.#cancel(key);
       });
       asked.keep();
       this.#asked.set(key, asked);
       this.restored.push({ ...made, payload: valueOf(made.payload), outcome: asked.pending });
     }
-    this.#ready.resolve(undefined);
-    listenToPage(
-      {
-        wake: () => {
-          this.#wake();
-        },
-        hide: (isSuspended) => {
-          this.#hide(isSuspended);
-        },
-      },
-      this.#page.signal,
-    );
-    const early = this.#early;
-    this.#early = [];
-    for (const wish of early) {
+    this.#ready.resolve();
+    listenToPage(this, this.#page.signal);
+    for (const wish of this.#early.splice(0)) {
       wish();
     }
     this.#dial();
@@ -272,14 +180,14 @@ export class Driver {
   // Wishes.
 
   /** Does what the application wants, now or when the store has been read; bounded like the outbox. */
-  #wish(bytes: number, asked: Asked<unknown> | undefined, run: () => void): void {
+  #wish(run: () => void, asked?: Asked<unknown>, bytes = 0): void {
     if (this.#machine || this.#cause) {
       run();
       return;
     }
-    const { outboxCountMax, outboxBytesMax } = this.#config.session;
+    const { outboxCountMax, outboxBytesMax } = this.#config;
     if (asked && (this.#early.length >= outboxCountMax || this.#earlyBytes + bytes > outboxBytesMax)) {
-      asked.refuse(new RequestError("never_ran", "busy", "too many requests wait for the store"));
+      asked.refuse(new RequestError("never_ran", "busy", "too many requests"));
       return;
     }
     this.#earlyBytes += bytes;
@@ -287,9 +195,9 @@ export class Driver {
   }
 
   /** Tells the state machine something, and does what it says. */
-  #do(run: (machine: ClientSession, nowMs: number) => void): void {
+  #do<A extends unknown[]>(run: (machine: ClientSession, nowMs: number, ...args: A) => void, ...args: A): void {
     if (this.#machine && !this.#cause) {
-      run(this.#machine, this.#clock.now());
+      run(this.#machine, this.#clock.now(), ...args);
       this.#work();
     }
   }
@@ -297,16 +205,17 @@ export class Driver {
   #call(made: Call, deadlineAtMs: number | undefined, asked: Asked<unknown>): number | undefined {
     if (!this.#machine || this.#cause) {
       const cause = this.#cause;
-      asked.refuse(new RequestError("never_ran", "never_ran", cause?.message ?? "the session is over", { cause }));
+      asked.refuse(new RequestError("never_ran", "never_ran", OVER, { cause }));
       return undefined;
     }
     try {
       const key = call(this.#machine, this.#clock.now(), made, deadlineAtMs);
       this.#asked.set(key, asked);
-      this.#kept.push(() => {
-        asked.keep();
+      this.#kept.push(asked.keep);
+      // When what is wanted in this turn has been said, so that one write serves it all.
+      queueMicrotask(() => {
+        this.#work();
       });
-      this.#workSoon();
       return key;
     } catch (error) {
       asked.refuse(error);
@@ -316,9 +225,7 @@ export class Driver {
 
   #cancel(key: number | undefined): void {
     if (key !== undefined) {
-      this.#do((machine, nowMs) => {
-        cancel(machine, nowMs, key);
-      });
+      this.#do(cancel, key);
     }
   }
 
@@ -328,15 +235,13 @@ export class Driver {
       return;
     }
     try {
-      this.#do((machine, nowMs) => {
-        if (wanted) {
-          attach(machine, nowMs, wanted);
-        } else {
-          for (const channel of inboxesOf(machine)) {
-            attachKnown(machine, nowMs, channel);
-          }
+      if (wanted) {
+        this.#do(attach, wanted);
+      } else {
+        for (const inbox of this.#channelsOf(INBOXES)) {
+          this.#do(attachKnown, inbox);
         }
-      });
+      }
     } catch (error) {
       this.#queues.delete(wanted?.channel ?? INBOXES);
       subscription.finish(error as Error);
@@ -349,33 +254,12 @@ export class Driver {
       return;
     }
     this.#queues.delete(name);
-    this.#do((machine, nowMs) => {
-      for (const channel of name === INBOXES ? inboxesOf(machine) : [name]) {
-        (name === INBOXES ? detach : leave)(machine, nowMs, channel);
-      }
-    });
-  }
-
-  /** Resolves when all that was wanted until now is safe. */
-  #safe(): Promise<void> {
-    const { promise, resolve } = deferred<undefined>();
-    this.#kept.push(() => {
-      resolve(undefined);
-    });
-    this.#wish(0, undefined, () => {
-      this.#work();
-    });
-    return this.#cause ? Promise.resolve() : promise;
+    for (const channel of this.#channelsOf(name)) {
+      this.#do(name === INBOXES ? detach : leave, channel);
+    }
   }
 
   // Work.
-
-  /** Works when what is wanted in this turn has been said, so that one write serves it all. */
-  #workSoon(): void {
-    queueMicrotask(() => {
-      this.#work();
-    });
-  }
 
   /** Does what the session says, in its order, as far as the store has come. */
   #work(): void {
@@ -405,7 +289,9 @@ export class Driver {
       if (isDirty && isDue) {
         this.#commit();
       } else if (!isDirty) {
-        this.#answerKept();
+        for (const keep of this.#kept.splice(0)) {
+          keep();
+        }
         if (this.#cause) {
           this.#over(this.#cause);
         }
@@ -417,11 +303,11 @@ export class Driver {
       return false;
     }
     dropOutput(machine);
-    this.#carryOut(machine, output);
+    this.#carryOut(output);
     return true;
   }
 
-  #carryOut(machine: ClientSession, output: Output): void {
+  #carryOut(output: Output): void {
     switch (output.do) {
       case "persist":
         if (this.#config.store) {
@@ -432,21 +318,25 @@ export class Driver {
       case "transmit":
         // A socket whose end is on its way takes nothing any more, and a browser complains of the attempt.
         // Whatever has to arrive is sent again on the next connection.
-        if (this.#socket && !(this.#socket.readyState > READY_STATE_OPEN)) {
-          this.#socket.send(this.#config.session.encoding.write(output.frame));
+        if (this.#socket?.readyState === READY_STATE_OPEN) {
+          this.#socket.send(this.#config.encoding.write(output.frame));
         }
         break;
       case "close":
-        this.#closeConnection(output.reason);
+        if (this.#socket) {
+          this.#dropSocket(output.reason);
+          if (output.reason !== "done") {
+            this.#wait(output.reason);
+          }
+        }
         break;
       case "tell":
-        this.#tell(machine, output.event);
+        this.#tell(output.event);
     }
   }
 
   #commit(): void {
-    const changes = this.#dirty;
-    this.#dirty = [];
+    const changes = this.#dirty.splice(0);
     this.#dirtySinceMs = Infinity;
     this.#isCommitting = true;
     const write = async () => {
@@ -461,14 +351,6 @@ export class Driver {
         this.#over(new SessionOver("storage", undefined, { cause }));
       },
     );
-  }
-
-  #answerKept(): void {
-    const kept = this.#kept;
-    this.#kept = [];
-    for (const keep of kept) {
-      keep();
-    }
   }
 
   // Time.
@@ -502,8 +384,8 @@ export class Driver {
   #tick(): void {
     const nowMs = this.#clock.now();
     if (nowMs >= this.#connectByMs) {
-      this.#dropSocket(1000, "no answer in time");
-      this.#wait("failed", undefined);
+      this.#dropSocket("failed");
+      this.#wait("failed");
     } else if (nowMs >= this.#retryAtMs) {
       this.#dial();
     }
@@ -511,7 +393,7 @@ export class Driver {
   }
 
   /** The page is seen again, or the network is back: what was waited for is tried now. */
-  #wake(): void {
+  wake(): void {
     this.#tick();
     if (this.state.name === "waiting") {
       this.#dial();
@@ -520,22 +402,15 @@ export class Driver {
   }
 
   /** The page goes, perhaps for good: what is known is to be safe. */
-  #hide(isSuspended: boolean): void {
+  hide(isSuspended: boolean): void {
     if (this.#dirty.length > 0 && !this.#isCommitting) {
       this.#commit();
     }
     if (isSuspended && this.#socket) {
       // A browser keeps no page that holds a connection.
-      this.#dropSocket(1000, "suspended");
+      this.#dropSocket("suspended");
       this.#do(handleClosed);
-      this.#retryAtMs = Infinity;
-      this.#setState({
-        name: "waiting",
-        attempt: this.#reconnect.attempt,
-        retryAtMs: Infinity,
-        reason: "suspended",
-        code: undefined,
-      });
+      this.#wait("suspended");
     }
   }
 
@@ -543,39 +418,30 @@ export class Driver {
 
   #dial(): void {
     this.#retryAtMs = Infinity;
-    if (this.#socket || this.#cause || !this.#webSocket) {
+    if (this.#socket || this.#cause) {
       return;
     }
-    const { url, session, connectTimeoutMs } = this.#config;
-    const { subprotocol } = session.encoding;
+    const { url, encoding, webSocket, connectTimeoutMs } = this.#config;
     this.#setState({ name: "connecting", attempt: this.#reconnect.attempt });
     let socket: WebSocket;
     try {
-      socket = new this.#webSocket(url, subprotocol) as WebSocket;
+      socket = new (webSocket ?? globalThis.WebSocket)(url, encoding.subprotocol) as WebSocket;
     } catch (cause) {
-      // The URL was checked: the page may not connect there.
+      // The URL was checked: there is no WebSocket class, or the page may not connect there.
       this.#end(new SessionOver("dialect", undefined, { cause }));
       return;
     }
     this.#socket = socket;
     this.#connectByMs = this.#clock.now() + connectTimeoutMs;
     socket.binaryType = "arraybuffer";
-    // What an earlier socket says later must not touch the present one.
-    const isPresent = () => this.#socket === socket;
     socket.onopen = () => {
-      if (isPresent()) {
-        this.#handleOpen(socket.protocol === subprotocol);
-      }
+      this.#handleOpen(socket.protocol === encoding.subprotocol);
     };
     socket.onmessage = (event: MessageEvent) => {
-      if (isPresent()) {
-        this.#handleMessage(event.data);
-      }
+      this.#handleMessage(event.data);
     };
     socket.onclose = (event: CloseEvent) => {
-      if (isPresent()) {
-        this.#handleClose(event.code);
-      }
+      this.#handleClose(event.code);
     };
     socket.onerror = () => undefined;
   }
@@ -586,19 +452,20 @@ export class Driver {
       this.#reconnect.handleOpen(this.#clock.now());
       this.#do(handleOpen);
     } else {
-      this.#dropSocket(1000, "another dialect");
+      this.#dropSocket("dialect");
       this.#end(new SessionOver("dialect"));
     }
   }
 
   #handleMessage(message: unknown): void {
-    this.#do((machine, nowMs) => {
-      try {
-        handleFrame(machine, nowMs, this.#config.session.encoding.read(message));
-      } catch {
-        handleViolation(machine, nowMs);
-      }
-    });
+    let frame: ServerFrame;
+    try {
+      frame = this.#config.encoding.read(message);
+    } catch {
+      this.#do(handleViolation);
+      return;
+    }
+    this.#do(handleFrame, frame);
   }
 
   #handleClose(closeCode: number): void {
@@ -615,28 +482,25 @@ export class Driver {
     this.#work();
   }
 
-  #closeConnection(reason: CloseReason): void {
-    if (this.#socket) {
-      this.#dropSocket(1000, reason);
-      if (reason !== "done") {
-        this.#wait(reason, undefined);
-      }
-    }
-  }
-
   /** Ends a connection in good order without waiting for it: a dead one may take minutes. */
-  #dropSocket(code: number, reason: string): void {
+  #dropSocket(reason: string): void {
     const socket = this.#socket;
     this.#socket = undefined;
     this.#connectByMs = Infinity;
-    socket?.close(code, reason);
+    if (socket) {
+      // What it says later must not touch the next one.
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000, reason);
+    }
   }
 
   /** Waits before the next attempt to connect. */
-  #wait(reason: Extract<SessionState, { name: "waiting" }>["reason"], code: number | undefined): void {
+  #wait(reason: Extract<SessionState, { name: "waiting" }>["reason"], code?: number): void {
     const nowMs = this.#clock.now();
     this.#connectByMs = Infinity;
-    this.#retryAtMs = nowMs + this.#reconnect.handleLost(nowMs, reason === "closed" ? "server" : "other");
+    // A page that was suspended is seen again, or never.
+    this.#retryAtMs =
+      reason === "suspended" ? Infinity : nowMs + this.#reconnect.handleLost(nowMs, reason === "closed");
     this.#setState({
       name: "waiting",
       attempt: this.#reconnect.attempt,
@@ -648,7 +512,7 @@ export class Driver {
 
   // What the session tells.
 
-  #tell(machine: ClientSession, event: SessionEvent): void {
+  #tell(event: SessionEvent): void {
     switch (event.type) {
       case "welcomed": {
         const { standing, session, generation, principal, server } = event.welcome;
@@ -663,21 +527,22 @@ export class Driver {
       case "subscribed":
         if (isInbox(event.channel) && !this.#queues.has(INBOXES)) {
           // An inbox that nobody reads must not fill up; its place is kept.
-          detach(machine, this.#clock.now(), event.channel);
+          this.#do(detach, event.channel);
           break;
         }
-        this.#deliver(machine, event);
+        this.#deliver(event);
         break;
       case "event":
       case "gap":
       case "presence":
-        this.#deliver(machine, event);
+        this.#deliver(event);
         break;
       case "unsubscribed":
-        this.#handleUnsubscribed(event);
+        this.#queues.get(event.channel)?.finish(errorOf(event));
+        this.#queues.delete(event.channel);
         break;
       case "command":
-        this.#run(machine, event.key, event.deadlineAtMs, event.request);
+        this.#run(event.key, event.deadlineAtMs, event.request);
         break;
       case "command_cancelled":
         this.#stop(event.key, failed("cancelled", "stopped"));
@@ -687,22 +552,14 @@ export class Driver {
     }
   }
 
-  #handleUnsubscribed({ channel, failure }: Extract<SessionEvent, { type: "unsubscribed" }>): void {
-    const queue = this.#queues.get(channel);
-    if (queue) {
-      this.#queues.delete(channel);
-      queue.finish(failure && new SubscriptionError(channel, failure.error, `${failure.error}: ${failure.message}`));
-    }
-  }
-
-  #deliver(machine: ClientSession, frame: Extract<SessionEvent, { channel: string; type: ChannelItem["type"] }>): void {
+  #deliver(frame: Extract<SessionEvent, { channel: string; type: ChannelItem["type"] }>): void {
     // Without a queue, the channel is about to be let go of, and its cursor stays.
     const name = isInbox(frame.channel) ? INBOXES : frame.channel;
     const queue = this.#queues.get(name);
     queue?.push(itemOf(frame), frame.type === "event" ? bytesOf(frame.payload) : ITEM_BYTES);
     if (queue?.holds(this.#config.queueCountMax, this.#config.queueBytesMax)) {
-      for (const channel of channelsOf(machine, name)) {
-        pause(machine, this.#clock.now(), channel);
+      for (const channel of this.#channelsOf(name)) {
+        this.#do(pause, channel);
       }
     }
   }
@@ -710,24 +567,23 @@ export class Driver {
   /** An item was taken out of a queue. It is filled again when half of it is free, so that not every
    * item costs a subscription. */
   #makeRoom(name: string, queue: Subscription): void {
-    const machine = this.#machine;
     const { queueCountMax, queueBytesMax } = this.#config;
-    if (machine && !queue.holds(Math.ceil(queueCountMax / 2), Math.ceil(queueBytesMax / 2))) {
-      for (const channel of channelsOf(machine, name)) {
-        if (machine.channels.get(channel)?.isPaused) {
-          this.#do((session, nowMs) => {
-            unpause(session, nowMs, channel);
-          });
-        }
+    if (!queue.holds(Math.ceil(queueCountMax / 2), Math.ceil(queueBytesMax / 2))) {
+      for (const channel of this.#channelsOf(name)) {
+        this.#do(unpause, channel);
       }
     }
   }
 
-  #run(machine: ClientSession, key: number, deadlineAtMs: number | undefined, request: Request): void {
+  /** The channels whose items go into a queue. */
+  #channelsOf(name: string): string[] {
+    return name === INBOXES ? [...(this.#machine?.saved.channels.keys() ?? [])].filter(isInbox) : [name];
+  }
+
+  #run(key: number, deadlineAtMs: number | undefined, request: Request): void {
     const handler = this.handlers.get(request.command);
     if (!handler) {
-      const message = `this client has no handler for ${JSON.stringify(request.command)}`;
-      answer(machine, this.#clock.now(), key, failed("never_ran", message));
+      this.#do(answer, key, failed("never_ran", `no handler for ${request.command}`));
       return;
     }
     const controller = new AbortController();
@@ -739,7 +595,7 @@ export class Driver {
         ? undefined
         : setTimeout(
             () => {
-              this.#stop(key, failed("deadline_exceeded", "stopped at its deadline"));
+              this.#stop(key, failed("deadline_exceeded", "stopped"));
             },
             Math.min(deadlineMs, TIMER_MS_MAX),
           );
@@ -754,16 +610,12 @@ export class Driver {
     void run().then((outcome) => {
       clearTimeout(timer);
       this.#running.delete(key);
-      this.#do((session, nowMs) => {
-        answer(session, nowMs, key, outcome);
-      });
+      this.#do(answer, key, outcome);
     });
   }
 
   #stop(key: number, outcome: Outcome): void {
-    this.#do((machine, nowMs) => {
-      answer(machine, nowMs, key, outcome);
-    });
+    this.#do(answer, key, outcome);
     this.#running.get(key)?.abort();
     this.#running.delete(key);
   }
@@ -786,16 +638,18 @@ export class Driver {
     this.#cause = error;
     clearTimeout(this.#timer);
     this.#page.abort();
-    this.#dropSocket(1000, error.reason);
+    this.#dropSocket(error.reason);
     this.#retryAtMs = Infinity;
     this.#setState({ name: "over", error });
     this.#ready.reject(error);
-    const early = this.#early;
-    this.#early = [];
-    for (const wish of early) {
+    for (const wish of this.#early.splice(0)) {
       wish();
     }
-    this.#answerKeptNever(error);
+    this.#kept.length = 0;
+    for (const asked of this.#asked.values()) {
+      asked.refuse(new RequestError("left", "left", "the session was left", { cause: error }));
+    }
+    this.#asked.clear();
     for (const controller of this.#running.values()) {
       controller.abort();
     }
@@ -804,19 +658,8 @@ export class Driver {
       queue.finish(isOwnWish ? undefined : error);
     }
     this.#queues.clear();
-    void (this.#config.store?.close() ?? Promise.resolve())
-      .catch(() => undefined)
-      .then(() => {
-        this.#closed.resolve(undefined);
-      });
-  }
-
-  #answerKeptNever(cause: SessionOver): void {
-    this.#kept = [];
-    for (const asked of this.#asked.values()) {
-      asked.refuse(new RequestError("left", "left", "the session was left before the outcome came", { cause }));
-    }
-    this.#asked.clear();
+    const { resolve } = this.#closed;
+    void Promise.resolve(this.#config.store?.close()).then(resolve, resolve);
   }
 
   #setState(state: SessionState): void {
@@ -825,22 +668,8 @@ export class Driver {
   }
 }
 
-/** A frame under the names of the API, with the value of its payload. */
-function itemOf(frame: object): ChannelItem {
-  const fields = Object.entries(frame).map(([name, value]: [string, unknown]) =>
-    name === "payload"
-      ? ["data" in (value as Payload) ? "data" : name, valueOf(value as Payload)]
-      : [name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()), value],
-  );
-  return Object.fromEntries(fields) as ChannelItem;
-}
-
-function inboxesOf({ saved }: ClientSession): string[] {
-  return [...saved.channels.keys()].filter(isInbox);
-}
-
-function channelsOf(machine: ClientSession, name: string): string[] {
-  return name === INBOXES ? inboxesOf(machine) : [name];
+function errorOf({ channel, failure }: Extract<SessionEvent, { type: "unsubscribed" }>): SubscriptionError | undefined {
+  return failure && new SubscriptionError(channel, failure.error, `${failure.error}: ${failure.message}`);
 }
 
 /** Runs something when a signal is aborted, until the function that it gives is called. */
@@ -854,22 +683,8 @@ function listenToAbort(signal: AbortSignal | undefined, run: () => void): () => 
   };
 }
 
-/** Where a runtime has no WebSocket of its own: Node before 22. */
-async function importWs(): Promise<WebSocketConstructor> {
-  // In a variable, so that bundlers for browsers do not look for it.
-  const name = ["w", "s"].join("");
-  try {
-    const module = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
-      default: WebSocketConstructor;
-    };
-    return module.default;
-  } catch (cause) {
-    throw new SessionOver("dialect", undefined, { cause });
-  }
-}
-
 /** Where what comes of all inboxes goes: the name of no channel. */
-const INBOXES = "$";
+const INBOXES = "the inbox";
 /** A cursor that moved while nothing is sent is safe after this time. */
 const COMMIT_DELAY_MAX_MS = 1000;
 /** The clock is looked at at least this often. */
@@ -881,5 +696,5 @@ const ITEM_BYTES = 128;
 /** The longest that `setTimeout` can wait. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
-/** `WebSocket.OPEN`; closing and closed are above it. */
+/** `WebSocket.OPEN`. */
 const READY_STATE_OPEN = 1;

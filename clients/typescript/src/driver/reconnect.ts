@@ -28,10 +28,7 @@ export class Reconnect {
   attempt = 0;
   #openedAtMs = Infinity;
 
-  constructor(
-    readonly policy: ReconnectPolicy,
-    readonly random: () => number,
-  ) {}
+  constructor(readonly policy: ReconnectPolicy & { readonly random: () => number }) {}
 
   /** A connection is open. */
   handleOpen(nowMs: number): void {
@@ -39,15 +36,14 @@ export class Reconnect {
   }
 
   /** The connection ended, or could not be made. How long to wait. */
-  handleLost(nowMs: number, closer: "server" | "other"): number {
+  handleLost(nowMs: number, isClosedByServer: boolean): number {
     if (nowMs - this.#openedAtMs >= this.policy.lifetimeMinMs) {
       this.attempt = 0;
     }
     this.#openedAtMs = Infinity;
-    const { delayBaseMs, delayMaxMs, serverCloseWindowMs } = this.policy;
-    const isFirstClose = this.attempt === 0 && closer === "server";
-    const rangeMs = isFirstClose ? serverCloseWindowMs : Math.min(delayMaxMs, delayBaseMs * 2 ** this.attempt);
-    this.attempt++;
-    return this.random() * rangeMs;
+    const { delayBaseMs, delayMaxMs, serverCloseWindowMs, random } = this.policy;
+    const isFirst = this.attempt === 0;
+    const rangeMs = Math.min(delayMaxMs, delayBaseMs * 2 ** this.attempt++);
+    return random() * (isFirst && isClosedByServer ? serverCloseWindowMs : rangeMs);
   }
 }

@@ -13,6 +13,7 @@ import type {
 } from "../wire/frames.js";
 import { SubscriptionError } from "../errors.js";
 import type { Failure } from "./output.js";
+import { OVER } from "./requests.js";
 import { advance, change, fault, isOpen, isOver, noteArrivals, tell, transmit, type ClientSession } from "./session.js";
 import { isInbox, placeOf, sessionInbox, subscribeTo } from "./state.js";
 
@@ -32,12 +33,12 @@ export interface Channel {
 export function attach(session: ClientSession, nowMs: number, wanted: Subscribe): void {
   advance(session, nowMs);
   if (isOver(session)) {
-    throw new SubscriptionError(wanted.channel, "never_ran", "the session is over");
+    throw new SubscriptionError(wanted.channel, "never_ran", OVER);
   }
   const { channel } = wanted;
   const known = session.saved.channels.get(channel);
   if (!known && session.saved.channels.size >= session.config.subscriptionCountMax) {
-    throw new SubscriptionError(channel, "too_many_subscriptions", "too many channels are listened to");
+    throw new SubscriptionError(channel, "too_many_subscriptions", "too many channels");
   }
   const subscribe = known?.cursor ? { ...wanted, start: behind(known.cursor) } : wanted;
   change(session, { change: "subscribed", ...subscribe });

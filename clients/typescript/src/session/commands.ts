@@ -103,6 +103,6 @@ function bounded(session: ClientSession, outcome: Outcome): Outcome {
         ? utf8Bytes(outcome.message) * ESCAPE_BYTES
         : 0;
   return bytes + FRAME_BYTES > (session.limits?.message_bytes_max ?? Infinity)
-    ? failed("too_big", "the reply is over the limit of bytes")
+    ? failed("too_big", "the reply is too big")
     : outcome;
 }

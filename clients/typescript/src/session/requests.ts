@@ -1,6 +1,6 @@
 /** Requests: from the application's wish to their outcome. */
 
-import type { ClientFrame, Outcome, Payload, Reply } from "../wire/frames.js";
+import type { ClientFrame, Outcome, Payload, Reply, ServerLimits } from "../wire/frames.js";
 import { utf8Bytes } from "../wire/payload.js";
 import { RequestError } from "../errors.js";
 import type { Failure } from "./output.js";
@@ -16,7 +16,7 @@ import {
   transmit,
   type ClientSession,
 } from "./session.js";
-import { callBytes, type Call } from "./state.js";
+import { callBytes, type Call, type SavedRequest } from "./state.js";
 
 /**
  * Asks for what a call says. It is kept until its outcome has come, over as many connections as that
@@ -27,23 +27,19 @@ import { callBytes, type Call } from "./state.js";
 export function call(session: ClientSession, nowMs: number, call: Call, deadlineAtMs?: number): number {
   advance(session, nowMs);
   if (isOver(session)) {
-    throw new RequestError("never_ran", "never_ran", "the session is over");
+    throw new RequestError("never_ran", "never_ran", OVER);
   }
   const { config, saved, limits } = session;
-  const frameBytesNow = frameBytes(session, call);
-  if (limits && frameBytesNow > limits.message_bytes_max) {
-    throw new RequestError("never_ran", "too_big", tooBig(frameBytesNow, limits.message_bytes_max));
+  if (limits && frameBytes(session, call) > limits.message_bytes_max) {
+    throw new RequestError("never_ran", "too_big", tooBig(limits));
   }
   const bytes = callBytes(call);
   if (saved.requests.size >= config.outboxCountMax || session.outboxBytes + bytes > config.outboxBytesMax) {
-    throw new RequestError("never_ran", "busy", "too many requests wait for their outcomes");
+    throw new RequestError("never_ran", "busy", "too many requests");
   }
   const key = saved.nextKey;
   session.outboxBytes += bytes;
-  session.waiting.add(key);
-  if (deadlineAtMs !== undefined) {
-    session.deadlines.set(key, deadlineAtMs);
-  }
+  addWaiting(session, key, deadlineAtMs);
   change(session, { change: "requested", key, call, deadlineAtMs });
   return key;
 }
@@ -56,15 +52,9 @@ export function cancel(session: ClientSession, nowMs: number, key: number): void
   if (!request || isOver(session)) {
     return;
   }
-  if (request.number === undefined) {
-    giveUp(session, key, failed("cancelled", "cancelled before it was sent"));
+  if (!session.cancelled.has(key)) {
+    takeBack(session, key, request);
     tellGivenUp(session);
-  } else if (!session.cancelled.has(key)) {
-    session.cancelled.add(key);
-    // One that this connection has not sent yet is cancelled right behind it.
-    if (isOpen(session) && !session.unsent.includes(request.number)) {
-      transmit(session, { type: "cancel", number: request.number });
-    }
   }
 }
 
@@ -97,10 +87,10 @@ export function sendWaiting(session: ClientSession): void {
   const { unsent } = session;
   session.unsent = [];
   for (const number of unsent) {
-    const key = session.numbered.get(number);
-    const frame = key !== undefined && frameOf(session, number, key);
-    if (frame) {
-      transmit(session, frame);
+    const key = session.numbered.get(number) ?? 0;
+    const request = session.saved.requests.get(key);
+    if (request) {
+      transmit(session, frameOf(session, number, request));
       if (session.cancelled.has(key)) {
         transmit(session, { type: "cancel", number });
       }
@@ -114,10 +104,8 @@ export function sendCancels(session: ClientSession): void {
     const request = session.saved.requests.get(key);
     if (!request) {
       session.cancelled.delete(key);
-    } else if (request.number === undefined) {
-      giveUp(session, key, failed("cancelled", "cancelled before the server had it"));
     } else {
-      transmit(session, { type: "cancel", number: request.number });
+      takeBack(session, key, request);
     }
   }
   tellGivenUp(session);
@@ -127,17 +115,24 @@ export function sendCancels(session: ClientSession): void {
 export function expireDeadlines(session: ClientSession): void {
   for (const [key, atMs] of [...session.deadlines]) {
     if (atMs <= session.nowMs) {
-      giveUp(session, key, failed("never_ran", LATE));
+      giveUp(session, key, "never_ran", LATE);
     }
   }
   tellGivenUp(session);
+}
+
+function addWaiting(session: ClientSession, key: number, deadlineAtMs: number | undefined): void {
+  session.waiting.add(key);
+  if (deadlineAtMs !== undefined) {
+    session.deadlines.set(key, deadlineAtMs);
+  }
 }
 
 /** Gives every request its outcome, for the session is over. */
 export function settleAll(session: ClientSession): void {
   for (const [key, { number }] of [...session.saved.requests]) {
     if (number === undefined) {
-      giveUp(session, key, failed("never_ran", "the session ended before it was sent"));
+      giveUp(session, key, "never_ran", OVER);
     } else {
       settle(session, key, { status: "indeterminate" });
     }
@@ -160,8 +155,8 @@ export function tellGivenUp(session: ClientSession): void {
 /** Builds the indexes anew after the numbers have changed. */
 export function indexRequests(session: ClientSession): void {
   session.waiting.clear();
-  session.numbered.clear();
   session.deadlines.clear();
+  session.numbered.clear();
   session.unsent = [];
   session.outboxBytes = 0;
   session.flightBytes = 0;
@@ -174,10 +169,7 @@ export function indexRequests(session: ClientSession): void {
       session.numbered.set(number, key);
       session.flightBytes += bytes;
     } else {
-      session.waiting.add(key);
-      if (deadlineAtMs !== undefined) {
-        session.deadlines.set(key, deadlineAtMs);
-      }
+      addWaiting(session, key, deadlineAtMs);
     }
   }
 }
@@ -191,6 +183,18 @@ export function failed(error: Failure["error"], message: string): Outcome {
   return { status: "failed", error, message };
 }
 
+function takeBack(session: ClientSession, key: number, { number }: SavedRequest): void {
+  if (number === undefined) {
+    giveUp(session, key, "cancelled");
+    return;
+  }
+  session.cancelled.add(key);
+  // One that this connection has not sent yet is cancelled right behind it.
+  if (isOpen(session) && !session.unsent.includes(number)) {
+    transmit(session, { type: "cancel", number });
+  }
+}
+
 /** A request has its outcome, from the server or for want of one. */
 function settle(session: ClientSession, key: number, outcome: Outcome): void {
   unindex(session, key);
@@ -202,9 +206,9 @@ function settle(session: ClientSession, key: number, outcome: Outcome): void {
 /** A request that was not sent will never be. The application is told once that is safe
  * ({@link tellGivenUp}): a page that goes between the two would leave a request that its next run
  * sends. */
-function giveUp(session: ClientSession, key: number, outcome: Outcome): void {
+function giveUp(session: ClientSession, key: number, error: Failure["error"], message: string = error): void {
   unindex(session, key);
-  change(session, { change: "given_up", key, outcome });
+  change(session, { change: "given_up", key, outcome: failed(error, message) });
 }
 
 /** Takes a request out of all indexes. */
@@ -213,8 +217,8 @@ function unindex(session: ClientSession, key: number): void {
   if (request) {
     const bytes = callBytes(request.call);
     session.outboxBytes -= bytes;
-    session.deadlines.delete(key);
     session.waiting.delete(key);
+    session.deadlines.delete(key);
     session.cancelled.delete(key);
     if (request.number !== undefined) {
       session.numbered.delete(request.number);
@@ -228,18 +232,18 @@ function numberWaiting(session: ClientSession): void {
   const { limits, saved, numbered } = session;
   let batchCount = 0;
   while (limits && numbered.size < limits.request_count_max && batchCount < BATCH_COUNT_MAX) {
-    const [key] = session.waiting;
-    const request = key === undefined ? undefined : saved.requests.get(key);
-    if (key === undefined || !request) {
+    const [key = 0] = session.waiting;
+    const request = saved.requests.get(key);
+    if (!request) {
       return;
     }
     const bytes = frameBytes(session, request.call);
-    if (request.deadlineAtMs !== undefined && request.deadlineAtMs <= session.nowMs) {
-      giveUp(session, key, failed("never_ran", LATE));
+    if ((request.deadlineAtMs ?? Infinity) <= session.nowMs) {
+      giveUp(session, key, "never_ran", LATE);
       continue;
     }
     if (bytes > limits.message_bytes_max) {
-      giveUp(session, key, failed("too_big", tooBig(bytes, limits.message_bytes_max)));
+      giveUp(session, key, "too_big", tooBig(limits));
       continue;
     }
     const number = saved.nextNumber;
@@ -268,12 +272,7 @@ function hasNumberRoom(session: ClientSession, countMax: number): boolean {
   return !isHeld(session.ackedFrom);
 }
 
-function frameOf(session: ClientSession, number: number, key: number): ClientFrame | undefined {
-  const request = session.saved.requests.get(key);
-  if (!request) {
-    return undefined;
-  }
-  const { call, deadlineAtMs } = request;
+function frameOf(session: ClientSession, number: number, { call, deadlineAtMs }: SavedRequest): ClientFrame {
   return "command" in call
     ? {
         type: "request",
@@ -290,11 +289,12 @@ function frameBytes(session: ClientSession, call: Call): number {
   return payloadBytes(session, call.payload) + nameBytes + FRAME_BYTES;
 }
 
-function tooBig(bytes: number, bytesMax: number): string {
-  return `its ${bytes} bytes are over the limit of ${bytesMax}`;
+function tooBig(limits: ServerLimits): string {
+  return `over the server's limit of ${limits.message_bytes_max} bytes`;
 }
 
-const LATE = "its deadline passed before it was sent";
+const LATE = "its deadline passed";
+export const OVER = "the session is over";
 /** Outcomes that a client may leave unacknowledged (PROTOCOL.md, "Acknowledgements"). */
 const UNACKNOWLEDGED_COUNT_MAX = 64;
 /** Requests numbered at once, so that one write to a disk serves them all. */

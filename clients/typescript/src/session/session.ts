@@ -46,6 +46,7 @@ import {
   doubtful,
   emptyState,
   isInbox,
+  placeOf,
   sessionInbox,
   type SavedState,
   type StateChange,
@@ -77,10 +78,10 @@ export interface ClientSession {
   readonly numbered: Map<number, number>;
   /** Numbers that were not sent on this connection. */
   unsent: number[];
-  /** Keys that the application no longer wants and the server must be told so. */
-  readonly cancelled: Set<number>;
   /** Times by key, of those that wait. */
   readonly deadlines: Map<number, number>;
+  /** Keys that the application no longer wants and the server must be told so. */
+  readonly cancelled: Set<number>;
   outboxBytes: number;
   /** Bytes of those with a number. */
   flightBytes: number;
@@ -237,9 +238,15 @@ export function handleTimeout(session: ClientSession, nowMs: number): void {
 /** When {@link handleTimeout} has something to do; `Infinity` for never. */
 export function nextTimeout(session: ClientSession): number {
   const { phase, silentAtMs, ackAtMs, movesAtMs, deadlines } = session;
-  return phase === "ended"
-    ? Infinity
-    : Math.min(silentAtMs, isOpen(session) ? ackAtMs : Infinity, movesAtMs, ...deadlines.values());
+  if (phase === "ended") {
+    return Infinity;
+  }
+  // Not all at once: there may be more than a function takes arguments.
+  let nextMs = Math.min(silentAtMs, isOpen(session) ? ackAtMs : Infinity, movesAtMs);
+  for (const atMs of deadlines.values()) {
+    nextMs = Math.min(nextMs, atMs);
+  }
+  return nextMs;
 }
 
 // What the application wants of the session as a whole.
@@ -407,7 +414,7 @@ function helloOf(session: ClientSession): Hello {
     unanswered_from: unansweredFrom(session),
     accepted,
     cursors: listened.flatMap(([channel, { cursor, delivery, presence }]) =>
-      cursor ? [{ channel, epoch: cursor.epoch, offset: cursor.offset, delivery, presence }] : [],
+      cursor ? [{ channel, ...placeOf(cursor), delivery, presence }] : [],
     ),
   };
 }

@@ -1,7 +1,7 @@
 /** Frames as JSON texts: subprotocol `mainstay.v1.json`. */
 
 import type { Encoding, Json, Payload, ServerFrame } from "./frames.js";
-import { Malformed } from "./malformed.js";
+import { Malformed, refuse } from "./malformed.js";
 import { bytesOf, jsonOf } from "./payload.js";
 import { checkNumber, checkText, OBJECTS, OUTCOMES, SERVER_FRAMES, type Field, type Kind } from "./schema.js";
 
@@ -20,7 +20,10 @@ export const json: Encoding = {
     }
     const { type } = (frame as Values | null) ?? {};
     const fields = ofType(SERVER_FRAMES, type);
-    return { type, ...readFields(fields ?? fail("unknown_type"), frame) } as unknown as ServerFrame;
+    if (!fields) {
+      throw new Malformed("unknown_type");
+    }
+    return { type, ...readFields(fields, frame) } as unknown as ServerFrame;
   },
 
   payloadBytes(payload) {
@@ -60,7 +63,9 @@ function writeValue(value: unknown): string {
 }
 
 function writePayload(payload: Payload): string {
-  return "data" in payload ? `"data":"${btoa(binaryOf(payload.data))}"` : `"payload":${jsonOf(payload)}`;
+  return "data" in payload
+    ? `"data":"${btoa(payload.data.reduce((binary, byte) => binary + String.fromCharCode(byte), ""))}"`
+    : `"payload":${jsonOf(payload)}`;
 }
 
 /** Reads what the fields say, and passes over what they do not. */
@@ -74,7 +79,7 @@ function readFields(fields: readonly Field[], values: Values): Values {
           ? [[name, readValue(kind, value, values)]]
           : isOptional
             ? []
-            : fail(name);
+            : refuse();
     }),
   );
 }
@@ -82,45 +87,32 @@ function readFields(fields: readonly Field[], values: Values): Values {
 function readValue(kind: Kind, value: unknown, values: Values): unknown {
   if (kind === "outcome") {
     const { status } = values;
-    return { status, ...readFields(ofType(OUTCOMES, status) ?? fail("status"), values) };
+    return { status, ...readFields(ofType(OUTCOMES, status) ?? refuse(), values) };
   }
   const inner = OBJECTS[kind];
   if (inner) {
     return kind === "members"
-      ? (Array.isArray(value) ? value : fail(kind)).map((item) => readFields(inner, item as Values))
+      ? (Array.isArray(value) ? value : refuse()).map((item) => readFields(inner, item as Values))
       : readFields(inner, value as Values);
   }
   return kind === "number" ? checkNumber(value) : checkText(kind, value);
 }
 
 function readPayload({ payload, data }: Values): Payload {
-  if (data === undefined || data === null) {
+  if ((data ?? undefined) === undefined) {
     return { value: (payload ?? null) as Json };
   }
   try {
-    if (payload === undefined || payload === null) {
-      return { data: Uint8Array.from(atob(data as string), (character) => character.charCodeAt(0)) };
-    }
+    return (payload ?? undefined) === undefined
+      ? { data: Uint8Array.from(atob(data as string), (character) => character.charCodeAt(0)) }
+      : refuse();
   } catch {
-    // Said below.
+    return refuse();
   }
-  return fail("data");
 }
 
 function ofType(table: Readonly<Record<string, readonly Field[]>>, type: unknown): readonly Field[] | undefined {
   return Object.hasOwn(table, type as string) ? table[type as string] : undefined;
-}
-
-function binaryOf(data: Uint8Array): string {
-  let binary = "";
-  for (const byte of data) {
-    binary += String.fromCharCode(byte);
-  }
-  return binary;
-}
-
-function fail(what: string): never {
-  throw new Malformed(what === "unknown_type" ? what : "content", what);
 }
 
 /** What is left out. */

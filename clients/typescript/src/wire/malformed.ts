@@ -4,10 +4,12 @@ export type Wrong = "syntax" | "unknown_type" | "content";
 
 /** The peer misbehaved: what came is no frame, or not one that it may send. */
 export class Malformed extends Error {
-  constructor(
-    readonly wrong: Wrong,
-    message = "",
-  ) {
-    super(message);
+  constructor(readonly wrong: Wrong) {
+    super(wrong);
   }
+}
+
+/** A field is missing, or holds what it may not. */
+export function refuse(): never {
+  throw new Malformed("content");
 }

@@ -1,7 +1,7 @@
 /** Frames as Protobuf: the messages of spec/mainstay.v1.proto, from the same schema as the JSON. */
 
 import type { Encoding, Json, Outcome, Payload, ServerFrame, Start } from "./frames.js";
-import { Malformed } from "./malformed.js";
+import { Malformed, refuse } from "./malformed.js";
 import { bytesOf, jsonOf } from "./payload.js";
 import {
   checkNumber,
@@ -185,7 +185,7 @@ function readFields(fields: readonly Field[], parts: readonly Part[]): Record<st
     } else if (kind === "payload") {
       values[name] = part === undefined ? { value: null } : readPayload(readParts(bytesIn(part)));
     } else if (inner) {
-      values[name] = part === undefined ? fail(name) : readFields(inner, readParts(bytesIn(part)));
+      values[name] = part === undefined ? refuse() : readFields(inner, readParts(bytesIn(part)));
     } else if (part !== undefined || !isOptional) {
       values[name] = readScalar(kind, part);
     }
@@ -206,7 +206,7 @@ function readScalar(kind: Kind, part: number | Uint8Array | undefined): string |
 function readStart(number: number, parts: readonly Part[]): Start {
   const found = parts.findLast(([at]) => at >= number && at <= number + 2);
   if (!found) {
-    return fail("start");
+    return refuse();
   }
   if (found[0] === number) {
     return "now";
@@ -215,7 +215,7 @@ function readStart(number: number, parts: readonly Part[]): Start {
     return { last: checkNumber(integerIn(found[1])) };
   }
   const after = readFields(AFTER, readParts(bytesIn(found[1]))) as { after: number; epoch?: string };
-  return after.after === 0 || after.epoch !== undefined ? after : fail("an offset without its epoch");
+  return after.after === 0 || after.epoch !== undefined ? after : refuse();
 }
 
 function readOutcome(number: number, parts: readonly Part[]): Outcome {
@@ -223,7 +223,7 @@ function readOutcome(number: number, parts: readonly Part[]): Outcome {
   const found = parts.findLast(([at]) => statuses[at - number] !== undefined);
   const status = statuses[(found?.[0] ?? 0) - number];
   if (!found || status === undefined) {
-    return fail("status");
+    return refuse();
   }
   return { status, ...readFields(OUTCOMES[status] ?? [], readParts(bytesIn(found[1]))) } as Outcome;
 }
@@ -237,7 +237,7 @@ function readPayload(parts: readonly Part[]): Payload {
   try {
     return { value: JSON.parse(DECODER.decode(data)) as Json };
   } catch {
-    return fail("the payload is not JSON");
+    return refuse();
   }
 }
 
@@ -298,16 +298,12 @@ function textOf(bytes: Uint8Array): string {
   try {
     return DECODER.decode(bytes);
   } catch {
-    throw new Malformed("syntax", "a text that is not UTF-8");
+    throw new Malformed("syntax");
   }
 }
 
-function fail(what: string): never {
-  throw new Malformed("content", what);
-}
-
 function cutOff(): never {
-  throw new Malformed("syntax", "no message of the schema");
+  throw new Malformed("syntax");
 }
 
 const ENCODER = new TextEncoder();

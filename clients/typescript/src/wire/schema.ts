@@ -5,7 +5,7 @@
  */
 
 import { ERROR_CODES, type ErrorCode } from "../codes.js";
-import { Malformed } from "./malformed.js";
+import { refuse } from "./malformed.js";
 
 /** One field of an object. */
 export interface Field {
@@ -63,17 +63,14 @@ export const STANDINGS = ["", "new", "resumed", "expired", "unknown"];
 /** Checks a text of its kind, and takes an unknown failure for `internal`. */
 export function checkText(kind: Kind, text: unknown): string {
   if (typeof text !== "string" || (kind === "standing" && STANDINGS.indexOf(text) < 1)) {
-    throw new Malformed("content", kind);
+    return refuse();
   }
   return kind === "error" && !ERROR_CODES.includes(text as ErrorCode) ? "internal" : text;
 }
 
 /** Checks an integer from 0 to 2⁵³ − 1. */
 export function checkNumber(number: unknown): number {
-  if (Number.isSafeInteger(number) && (number as number) >= 0) {
-    return number as number;
-  }
-  throw new Malformed("content", "number");
+  return Number.isSafeInteger(number) && (number as number) >= 0 ? (number as number) : refuse();
 }
 
 /** Reads a table: names, each with its kind unless that is `text`. */
