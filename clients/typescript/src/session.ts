@@ -2,6 +2,7 @@
 
 import type { Handler, RequestOptions, SessionState, WebSocketConstructor } from "./driver/config.js";
 import { Driver } from "./driver/driver.js";
+import { SessionOver } from "./errors.js";
 import { RECONNECT_DEFAULTS, type ReconnectPolicy } from "./driver/reconnect.js";
 import { readDone, readPublished, type Pending, type Restored } from "./pending.js";
 import { SESSION_DEFAULTS } from "./session/config.js";
@@ -179,7 +180,8 @@ export class Session extends (EventTarget as new () => SessionEvents) {
   /**
    * Listens to a channel: where the session left it if it has listened before, in this run or (with a
    * store) an earlier one, else from `options.start` on. With a callback, the next item waits for the
-   * promise of the one before; if that rejects, the subscription is closed with the item unconsumed.
+   * promise of the one before; if that rejects, the subscription is closed with the item unconsumed. That,
+   * and a server that refuses the channel, is an unhandled rejection: iterate to catch it.
    * @throws {TypeError} The channel's name is none, or it is listened to already.
    */
   subscribe(
@@ -227,8 +229,15 @@ async function consume(
   subscription: Subscription,
   callback: (item: ChannelItem) => void | Promise<void>,
 ): Promise<void> {
-  for await (const item of subscription) {
-    await callback(item);
+  try {
+    for await (const item of subscription) {
+      await callback(item);
+    }
+  } catch (error) {
+    // The end of the session is told by its state.
+    if (!(error instanceof SessionOver)) {
+      throw error;
+    }
   }
 }
 

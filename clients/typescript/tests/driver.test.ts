@@ -64,6 +64,17 @@ describe("connecting", () => {
     expect(FakeSocket.last.of("request")).toEqual([expect.objectContaining({ number: 1, command: "late" })]);
   });
 
+  test("a session that is over is no unhandled rejection of those who listen with a callback", async () => {
+    const { session } = await start();
+    session.subscribe("news", {}, () => undefined);
+    FakeSocket.last.open();
+    FakeSocket.last.welcome();
+    FakeSocket.last.end(4202);
+    // An unhandled rejection fails the run.
+    await vi.advanceTimersByTimeAsync(1);
+    expect(session.state).toMatchObject({ name: "over" });
+  });
+
   test("waits longer and longer, up to the cap, and never gives up", async () => {
     const { session } = await start();
     for (const rangeMs of [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]) {

@@ -23,7 +23,7 @@ import {
 } from "../session/session.js";
 import { applyChange, callBytes, emptyState, isInbox, type Call, type StateChange } from "../session/state.js";
 import { Subscription, type ChannelItem } from "../subscription.js";
-import type { Outcome, Request, ServerFrame, Subscribe } from "../wire/frames.js";
+import type { Outcome, Request, Subscribe } from "../wire/frames.js";
 import { bytesOf, payloadOf, toWellFormed, valueOf } from "../wire/payload.js";
 import { Clock } from "./clock.js";
 import type { DriverConfig, Handler, RequestOptions, SessionState } from "./config.js";
@@ -458,14 +458,11 @@ export class Driver implements PageListener {
   }
 
   #handleMessage(message: unknown): void {
-    let frame: ServerFrame;
     try {
-      frame = this.#config.encoding.read(message);
+      this.#do(handleFrame, this.#config.encoding.read(message));
     } catch {
       this.#do(handleViolation);
-      return;
     }
-    this.#do(handleFrame, frame);
   }
 
   #handleClose(closeCode: number): void {
