@@ -21,6 +21,13 @@ export default defineConfig({
             },
           },
   },
+  // As the server sends it, so that `npm run preview` forbids what the server would.
+  preview: {
+    headers: {
+      "content-security-policy":
+        "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+    },
+  },
   build: {
     target: "es2022",
     modulePreload: false,
