@@ -123,8 +123,10 @@ impl Poster {
                     (problem, self.options.retry == HandlerRetry::Idempotent && post.has_key)
                 }
             };
-            let wait = delay(failure_count);
-            let is_again = may_retry && Instant::now() + wait < post.give_up_at;
+            // The last attempt is made when no later one could be told of.
+            let left = post.give_up_at.saturating_duration_since(Instant::now());
+            let wait = delay(failure_count).min(left);
+            let is_again = may_retry && !left.is_zero();
             let command = post.command.as_str();
             if !is_again {
                 return Err(match unclear {
