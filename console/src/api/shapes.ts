@@ -71,12 +71,13 @@ export interface SessionView {
   client: string;
   generation: number;
   since_ms: number;
-  resumes?: number;
+  resumes: number;
   accepted: number;
   reply_count: number;
   command_count: number;
   subscriptions: SubscriptionView[];
-  last_end?: LastEnd | string;
+  /** Known since the server started. */
+  last_end?: LastEnd;
 }
 
 export interface SessionList {

@@ -15,15 +15,7 @@ export function pretty(value: unknown): Token[] {
 
 /** On one line, cut where it gets long. */
 export function preview(value: unknown, lengthMax: number): string {
-  const tokens: Token[] = [];
-  let length = 0;
-  writeFlat(value, 0, {
-    push(token) {
-      tokens.push(token);
-      length += token.text.length;
-    },
-    isFull: () => length > lengthMax,
-  });
+  const { tokens } = flat(value, lengthMax);
   const text = tokens.map((token) => token.text).join("");
   return text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text;
 }
@@ -57,9 +49,9 @@ function write(value: unknown, depth: number, tokens: Token[]): void {
     return;
   }
   // What is opened is laid out, however short it is.
-  const flat = depth === 0 && parts(value).length > 1 ? undefined : flatIfShort(value);
-  if (flat !== undefined) {
-    tokens.push(...flat);
+  const line = depth === 0 && parts(value).length > 1 ? undefined : flat(value, LINE_LENGTH_MAX);
+  if (line?.isWhole) {
+    tokens.push(...line.tokens);
     return;
   }
   if (depth >= DEPTH_MAX) {
@@ -77,7 +69,8 @@ function write(value: unknown, depth: number, tokens: Token[]): void {
   tokens.push({ kind: "mark", text: "\n" + "  ".repeat(depth) + closing });
 }
 
-function flatIfShort(value: object): Token[] | undefined {
+/** On one line; what comes behind the first piece over the limit is left out. */
+function flat(value: unknown, lengthMax: number): { tokens: Token[]; isWhole: boolean } {
   const tokens: Token[] = [];
   let length = 0;
   writeFlat(value, 0, {
@@ -85,9 +78,9 @@ function flatIfShort(value: object): Token[] | undefined {
       tokens.push(token);
       length += token.text.length;
     },
-    isFull: () => length > LINE_LENGTH_MAX,
+    isFull: () => length > lengthMax,
   });
-  return length > LINE_LENGTH_MAX ? undefined : tokens;
+  return { tokens, isWhole: length <= lengthMax };
 }
 
 interface Sink {

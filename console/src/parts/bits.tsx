@@ -1,6 +1,7 @@
 /** Small parts that several views share. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { back, forward, type Trail } from "../api/paging.ts";
 import { useNow } from "../api/poll.ts";
 import type { Refusal } from "../api/server.ts";
 import { moment, shortId } from "../format.ts";
@@ -124,23 +125,60 @@ export function Copy({ text, what }: { readonly text: string; readonly what: str
   );
 }
 
-export interface PagerProps {
+interface PagerProps {
   readonly what: string;
-  readonly back: (() => void) | undefined;
-  readonly forward: (() => void) | undefined;
-  readonly children?: ComponentChildren;
+  readonly trail: Trail;
+  /** The place behind which the next page begins. */
+  readonly next: string | undefined;
+  readonly go: (trail: Trail) => void;
+  /** What the page shows, once it is there. */
+  readonly shown: string | undefined;
 }
 
-export function Pager({ what, back, forward, children }: PagerProps) {
+/** The way through a list, a page at a time. */
+export function Pager({ what, trail, next, go, shown }: PagerProps) {
   return (
     <nav class="pager" aria-label={`Pages of ${what}`}>
-      <button type="button" class="small" disabled={back === undefined} onClick={() => back?.()}>
+      <button type="button" class="small" disabled={trail.afters.length === 1} onClick={() => go(back(trail))}>
         ‹ Previous
       </button>
-      <button type="button" class="small" disabled={forward === undefined} onClick={() => forward?.()}>
+      <button
+        type="button"
+        class="small"
+        disabled={next === undefined}
+        onClick={() => next !== undefined && go(forward(trail, next))}
+      >
         Next ›
       </button>
-      <span class="muted">{children}</span>
+      <span class="muted">{shown && `Page ${trail.afters.length}, ${shown}`}</span>
     </nav>
+  );
+}
+
+interface SearchProps {
+  readonly label: string;
+  readonly value: string;
+  readonly lengthMax: number;
+  readonly placeholder: string;
+  readonly search: (text: string) => void;
+}
+
+/** Looks for what begins with a text. */
+export function Search({ label, value, lengthMax, placeholder, search }: SearchProps) {
+  return (
+    <label class="search">
+      <span class="muted">{label}</span>
+      <input
+        type="search"
+        class="mono"
+        value={value}
+        maxLength={lengthMax}
+        data-search
+        spellcheck={false}
+        autocapitalize="off"
+        placeholder={placeholder}
+        onInput={(event) => search(event.currentTarget.value.trim())}
+      />
+    </label>
   );
 }

@@ -1,9 +1,9 @@
 import { useRef, useState } from "preact/hooks";
-import { afterOf, back, beginning, behindChannelPrefix, forward, listPath } from "../api/paging.ts";
+import { afterOf, beginning, behindChannelPrefix, listPath } from "../api/paging.ts";
 import { useAnswer } from "../api/poll.ts";
 import type { Channel, ChannelList } from "../api/shapes.ts";
 import { bytes, count, rate } from "../format.ts";
-import { ChannelLink, Empty, Pager, Refused } from "../parts/bits.tsx";
+import { ChannelLink, Empty, Pager, Refused, Search } from "../parts/bits.tsx";
 import { linkTo, replaceQuery, route } from "../route.ts";
 
 export function Channels() {
@@ -25,23 +25,16 @@ export function Channels() {
           Inboxes of <a href={linkTo("channels", undefined, { prefix: "$principal/" })}>principals</a>,{" "}
           <a href={linkTo("channels", undefined, { prefix: "$session/" })}>sessions</a>
         </p>
-        <label class="search">
-          <span class="muted">Name begins with</span>
-          <input
-            type="search"
-            class="mono"
-            value={prefix}
-            maxLength={128}
-            data-search
-            spellcheck={false}
-            autocapitalize="off"
-            placeholder="news."
-            onInput={(event) => {
-              setTrail(beginning);
-              replaceQuery({ prefix: event.currentTarget.value.trim() });
-            }}
-          />
-        </label>
+        <Search
+          label="Name begins with"
+          value={prefix}
+          lengthMax={128}
+          placeholder="news."
+          search={(text) => {
+            setTrail(beginning);
+            replaceQuery({ prefix: text });
+          }}
+        />
       </div>
       <Refused refusal={refusal} />
       {data !== undefined && channels.length === 0 && (
@@ -101,13 +94,11 @@ export function Channels() {
       )}
       <Pager
         what="channels"
-        back={trail.afters.length > 1 ? () => setTrail(back(trail)) : undefined}
-        forward={next === undefined ? undefined : () => setTrail(forward(trail, next))}
-      >
-        {data === undefined
-          ? ""
-          : `Page ${trail.afters.length}, ${count(channels.length)} shown, in the order of their names`}
-      </Pager>
+        trail={trail}
+        next={next}
+        go={setTrail}
+        shown={data && `${count(channels.length)} shown, in the order of their names`}
+      />
     </>
   );
 }

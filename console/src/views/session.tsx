@@ -11,7 +11,7 @@ import { Dialog } from "../parts/dialog.tsx";
 import { go, linkTo } from "../route.ts";
 import { server } from "../stats/live.ts";
 import { Sender } from "../parts/sender.tsx";
-import { End, LAG_ORDINARY, lagOf, resumesOf } from "./sessions.tsx";
+import { End, LAG_ORDINARY, lagOf } from "./sessions.tsx";
 
 export function Session({ id }: { readonly id: string }) {
   const path = sessionPath(id);
@@ -111,7 +111,7 @@ function Facts({ session, isGone }: { readonly session: SessionView; readonly is
       </div>
       <div>
         <dt>Resumes</dt>
-        <dd>{count(resumesOf(session))}</dd>
+        <dd>{count(session.resumes)}</dd>
       </div>
       <div>
         <dt>Lag</dt>

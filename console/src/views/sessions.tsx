@@ -1,9 +1,9 @@
 import { useState } from "preact/hooks";
-import { afterOf, back, beginning, behindSessionPrefix, forward, listPath } from "../api/paging.ts";
+import { afterOf, beginning, behindSessionPrefix, listPath } from "../api/paging.ts";
 import { useAnswer } from "../api/poll.ts";
-import type { LastEnd, SessionList, SessionView } from "../api/shapes.ts";
+import type { SessionList, SessionView } from "../api/shapes.ts";
 import { count } from "../format.ts";
-import { Ago, Empty, Pager, Reason, Refused, SessionLink, State } from "../parts/bits.tsx";
+import { Ago, Empty, Pager, Reason, Refused, Search, SessionLink, State } from "../parts/bits.tsx";
 import { replaceQuery, route } from "../route.ts";
 
 export function Sessions() {
@@ -24,22 +24,16 @@ export function Sessions() {
     <>
       <div class="heading">
         <h1>Sessions</h1>
-        <label class="search">
-          <span class="muted">Id begins with</span>
-          <input
-            type="search"
-            class="mono"
-            value={prefix}
-            maxLength={32}
-            data-search
-            spellcheck={false}
-            placeholder="8f3a…"
-            onInput={(event) => {
-              setTrail(beginning);
-              replaceQuery({ id: event.currentTarget.value });
-            }}
-          />
-        </label>
+        <Search
+          label="Id begins with"
+          value={prefix}
+          lengthMax={32}
+          placeholder="8f3a…"
+          search={(id) => {
+            setTrail(beginning);
+            replaceQuery({ id });
+          }}
+        />
       </div>
       <Refused refusal={refusal} />
       {isSearch && !isId && <Empty>An id is made of the digits 0–9 and a–f.</Empty>}
@@ -53,13 +47,11 @@ export function Sessions() {
       {sessions.length > 0 && <SessionTable sessions={sessions} />}
       <Pager
         what="sessions"
-        back={trail.afters.length > 1 ? () => setTrail(back(trail)) : undefined}
-        forward={next === undefined ? undefined : () => setTrail(forward(trail, next))}
-      >
-        {data === undefined
-          ? ""
-          : `Page ${trail.afters.length}, ${count(sessions.length)} shown, in the order of their ids`}
-      </Pager>
+        trail={trail}
+        next={next}
+        go={setTrail}
+        shown={data && `${count(sessions.length)} shown, in the order of their ids`}
+      />
     </>
   );
 }
@@ -114,7 +106,7 @@ function SessionTable({ sessions }: { readonly sessions: readonly SessionView[] 
               <td class="number wide nowrap">
                 <Ago atMs={session.since_ms} />
               </td>
-              <td class="number wide">{count(resumesOf(session))}</td>
+              <td class="number wide">{count(session.resumes)}</td>
               <td class="number wide">{count(session.subscriptions.length)}</td>
               <td class={`number ${lagOf(session) > LAG_ORDINARY ? "lagging" : ""}`}>{count(lagOf(session))}</td>
               <td class="nowrap">
@@ -129,32 +121,22 @@ function SessionTable({ sessions }: { readonly sessions: readonly SessionView[] 
 }
 
 export function End({ of: session }: { readonly of: SessionView }) {
-  const end = lastEnd(session);
+  const end = session.last_end;
   if (end === undefined) return <span class="muted">–</span>;
   return (
     <>
       <Reason word={end.reason} />
-      {end.at_ms > 0 && (
-        <span class="muted wide-inline">
-          {" "}
-          <Ago atMs={end.at_ms} /> ago
-        </span>
-      )}
+      <span class="muted wide-inline">
+        {" "}
+        <Ago atMs={end.at_ms} /> ago
+      </span>
     </>
   );
-}
-
-export function resumesOf(session: SessionView): number {
-  return session.resumes ?? Math.max(0, session.generation - 1);
 }
 
 /** How many events its client has not acknowledged, in all its channels. */
 export function lagOf({ subscriptions }: SessionView): number {
   return subscriptions.reduce((sum, { lag }) => sum + lag, 0);
-}
-
-function lastEnd({ last_end: end }: SessionView): LastEnd | undefined {
-  return typeof end === "string" ? { reason: end, at_ms: 0 } : end;
 }
 
 const PAGE = 100;

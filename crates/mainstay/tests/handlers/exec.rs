@@ -39,15 +39,7 @@ fn the_example_answers_both_dialects() {
     let (code, out) = server.request(&["fail"]);
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("as you wish"), "{out}");
-    let mut client = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-        .args(["client", "--json", "--address", &server.address])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the client starts");
-    client.stdin.take().expect("a pipe").write_all(b"Pause downloader\n").expect("written");
-    let out = client.wait_with_output().expect("it ends");
-    let out = String::from_utf8_lossy(&out.stdout).into_owned();
+    let out = server.command("Pause downloader");
     assert!(out.contains(r#"\"command\": \"Pause downloader\""#), "{out}");
     server.stop();
 }

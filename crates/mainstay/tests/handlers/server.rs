@@ -1,6 +1,6 @@
 //! The real server, with a handler.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -59,6 +59,19 @@ impl Server {
 
     pub(crate) fn request(&self, words: &[&str]) -> (Option<i32>, String) {
         request(&self.address, words)
+    }
+
+    /// What `mainstay client --json` prints of one command, of the command dialect.
+    pub(crate) fn command(&self, command: &str) -> String {
+        let mut client = Command::new(env!("CARGO_BIN_EXE_mainstay"))
+            .args(["client", "--json", "--address", &self.address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the client starts");
+        writeln!(client.stdin.take().expect("a pipe"), "{command}").expect("written");
+        let out = client.wait_with_output().expect("it ends");
+        String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
     pub(crate) fn stop(mut self) {

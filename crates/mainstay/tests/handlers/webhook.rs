@@ -1,7 +1,7 @@
 //! Commands run by a web service.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -39,24 +39,11 @@ fn the_example_answers_both_dialects() {
     assert!(out.contains(r#""payload": "Ann \"A.\" Lee""#), "{out}");
     let (code, out) = server.request(&["fail"]);
     assert_eq!((code, out.contains("as you wish")), (Some(1), true), "{out}");
-    let out = command_dialect(&server, "Pause downloader");
+    let out = server.command("Pause downloader");
     assert!(out.contains(r#"\"command\": \"Pause downloader\""#), "{out}");
     server.stop();
     service.kill().expect("killed");
     service.wait().expect("gone");
-}
-
-/// What `mainstay client --json` prints of one command.
-fn command_dialect(server: &Server, command: &str) -> String {
-    let mut client = Command::new(env!("CARGO_BIN_EXE_mainstay"))
-        .args(["client", "--json", "--address", &server.address])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the client starts");
-    writeln!(client.stdin.take().expect("a pipe"), "{command}").expect("written");
-    let out = client.wait_with_output().expect("it ends");
-    String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
 #[test]
@@ -100,7 +87,7 @@ fn a_post_says_who_asks_for_what_and_how_long_and_connections_are_kept() {
         session.close().await;
     });
     // The command dialect has no session, nothing to know a request by, and the server's own time.
-    let out = command_dialect(&server, "Pause");
+    let out = server.command("Pause");
     assert!(out.contains(r#""payload":"{\"n\": 3}""#), "{out}");
     let post = service.post();
     assert_eq!(post.body["payload"], "");
@@ -196,7 +183,7 @@ fn what_may_have_run_is_posted_again_only_to_a_service_that_knows_it_again() {
     // Nor is what has no key.
     let service = Service::start(reply);
     let server = Server::start_with(&service.url("/"), IDEMPOTENT);
-    let out = command_dialect(&server, "Pause");
+    let out = server.command("Pause");
     assert!(out.contains("\"success\":false") && out.contains("may have run"), "{out}");
     service.post();
     service.assert_idle();
