@@ -6,14 +6,17 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { build } from "esbuild";
-import { INTERNAL_NAMES } from "./internal_names.js";
+import { shortNames } from "./internal_names.js";
 import { minify } from "./minify.js";
+
+const SHORT_NAMES = shortNames();
 
 /** @type {import("esbuild").BuildOptions} */
 const COMMON = {
   bundle: true,
   minify: true,
-  mangleProps: new RegExp(`^(${INTERNAL_NAMES.join("|")})$`),
+  mangleProps: new RegExp(`^(${Object.keys(SHORT_NAMES).join("|")})$`),
+  mangleCache: SHORT_NAMES,
   format: "esm",
   target: "es2022",
   legalComments: "none",

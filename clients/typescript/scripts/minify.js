@@ -20,6 +20,9 @@ export async function minify(text, map, mapName) {
       unsafe_arrows: true,
       pure_getters: true,
       keep_fargs: false,
+      // The bundler of whoever imports it decides about that again, and does it better with functions as
+      // they are.
+      reduce_funcs: false,
     },
     ...(map === undefined || mapName === undefined ? {} : { sourceMap: { content: map, url: mapName } }),
   });

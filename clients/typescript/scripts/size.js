@@ -1,12 +1,13 @@
-// Prints how large each entry is in a page that imports it, bundled, minified and compressed, and
-// fails when the JSON core is over its limit.
+// Prints how large each entry is in a page that imports it, and fails when the JSON core is over its
+// limit. What is measured is what a page's own bundler makes of the package as published: esbuild
+// bundles an import of dist/, terser with its defaults (as webpack and Rollup use it) or esbuild alone
+// minifies the whole, gzip -9 compresses it. The limit is on the former.
 
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { minify } from "./minify.js";
+import { minify } from "terser";
 
-/** The goal is 10,240 bytes. What is over it is spread evenly over what the protocol asks for. */
-const CORE_BYTES_MAX = 10_600;
+const CORE_BYTES_MAX = 10_240;
 const CORE = 'export { connect } from "./dist/index.js";';
 
 const coreBytes = await measure("connect", CORE);
@@ -33,8 +34,14 @@ async function measure(name, contents) {
     legalComments: "none",
     logLevel: "error",
   });
-  const { code } = await minify(outputFiles[0]?.text ?? "");
-  const bytes = gzipSync(code, { level: 9 }).length;
-  console.log(`${name}: ${bytes} bytes (minified ${code.length})`);
+  const bundle = outputFiles[0]?.text ?? "";
+  const { code = "" } = await minify(bundle, { module: true });
+  const bytes = compressedBytes(code);
+  console.log(`${name}: ${bytes} bytes (by esbuild alone: ${compressedBytes(bundle)}; not compressed: ${code.length})`);
   return bytes;
+}
+
+/** @param {string} text */
+function compressedBytes(text) {
+  return gzipSync(text, { level: 9 }).length;
 }

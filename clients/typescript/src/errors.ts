@@ -25,13 +25,18 @@ export class RequestError extends Error {
     message: string,
     options?: ErrorOptions,
   ) {
-    super(message, options);
+    super(`${code}: ${message}`, options);
   }
 
   /** Whether nothing was done and the same may be asked again later. */
   get mayBeRetried(): boolean {
     return this.kind === "never_ran" || RETRYABLE_CODES.includes(this.code as ErrorCode);
   }
+}
+
+/** The error of a request that did not run and never will. */
+export function neverRan(code: ErrorCode, message: string, options?: ErrorOptions): RequestError {
+  return new RequestError("never_ran", code, message, options);
 }
 
 /** Why a channel cannot be listened to, or no longer. */
@@ -45,7 +50,7 @@ export class SubscriptionError extends Error {
     readonly code: ErrorCode,
     message: string,
   ) {
-    super(message);
+    super(`${code}: ${message}`);
   }
 }
 
@@ -73,6 +78,6 @@ export class SessionOver extends Error {
     readonly code?: number,
     options?: ErrorOptions,
   ) {
-    super(`the session is over: ${reason}${code === undefined ? "" : ` (${code})`}`, options);
+    super(`the session is over: ${reason}${code ? ` (${code})` : ""}`, options);
   }
 }

@@ -74,7 +74,7 @@ export function readPublished(outcome: Outcome): Place {
 export function read(outcome: Outcome, status: Outcome["status"] = outcome.status): Json | Uint8Array | Place {
   if (outcome.status === "failed") {
     const { error, message } = outcome;
-    throw new RequestError(error === "never_ran" ? error : "failed", error, `${error}: ${message}`);
+    throw new RequestError(error === "never_ran" ? error : "failed", error, message);
   }
   if (outcome.status === "indeterminate") {
     throw new RequestError("indeterminate", "indeterminate", "nobody knows whether it ran");
@@ -103,5 +103,7 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** A promise that has no value. */
-export const occasion = deferred as () => Deferred<undefined> & { readonly resolve: () => void };
+/** A promise that has no value, and what settles it. */
+export type Occasion = Deferred<undefined> & { readonly resolve: () => void };
+
+export const occasion = deferred as () => Occasion;

@@ -1,7 +1,9 @@
 /** The application's side of a session. */
 
 import type { Handler, RequestOptions, SessionState, WebSocketConstructor } from "./driver/config.js";
-import { Driver } from "./driver/driver.js";
+import { finish, makeDriver, start, type Driver } from "./driver/driver.js";
+import { subscribe } from "./driver/queues.js";
+import { send } from "./driver/requests.js";
 import { SessionOver } from "./errors.js";
 import { RECONNECT_DEFAULTS, type ReconnectPolicy } from "./driver/reconnect.js";
 import { readDone, readPublished, type Pending, type Restored } from "./pending.js";
@@ -119,37 +121,36 @@ export class Session extends (EventTarget as new () => SessionEvents) {
   /** @internal */
   constructor(url: string | URL, options: ConnectOptions) {
     super();
-    const { client = CLIENT, store, encoding = json, webSocket, timing, limits, reconnect } = options;
+    const { client = CLIENT, encoding = json, timing, limits, reconnect } = options;
     const { href } = new URL(url);
     const config = {
       ...DEFAULTS,
+      ...options,
       ...timing,
       ...limits,
       ...reconnect,
       url: href.replace(/^http/, "ws").replace(/#.*/, ""),
       client: wellFormed(client),
-      store,
       encoding,
-      webSocket,
       random: Math.random,
     };
     if (!/^wss?:/.test(config.url)) {
       throw new TypeError(`no address of a WebSocket: ${href}`);
     }
-    this.#driver = new Driver(config, () => {
+    this.#driver = makeDriver(config, () => {
       this.dispatchEvent(new StateEvent(this.state));
     });
+    void start(this.#driver);
   }
 
   /** Resolves when the store has been read. Rejects with {@link SessionOver} if it cannot be. */
   get ready(): Promise<void> {
-    return this.#driver.ready;
+    return this.#driver.started.promise;
   }
 
   /** What the session is doing. */
   get state(): SessionState {
-    // The driver tells of its first state while it is being made.
-    return this.#driver.state;
+    return this.#driver.current;
   }
 
   /** The requests that an earlier run of this store has left without an outcome, once it has been
@@ -165,7 +166,7 @@ export class Session extends (EventTarget as new () => SessionEvents) {
    */
   request(command: string, payload?: Json | Uint8Array, options: RequestOptions = {}): Pending<Json | Uint8Array> {
     const call = { command: wellFormed(command), payload: payloadOf(payload) };
-    return this.#driver.send(call, options, readDone);
+    return send(this.#driver, call, options, readDone);
   }
 
   /**
@@ -174,7 +175,7 @@ export class Session extends (EventTarget as new () => SessionEvents) {
    */
   publish(channel: string, payload: Json | Uint8Array, options: RequestOptions = {}): Pending<Place> {
     const call = { channel: channelName(channel), payload: payloadOf(payload) };
-    return this.#driver.send(call, options, readPublished);
+    return send(this.#driver, call, options, readPublished);
   }
 
   /**
@@ -191,7 +192,7 @@ export class Session extends (EventTarget as new () => SessionEvents) {
   ): Subscription {
     const { start = "now", delivery = "every", presence = "none", signal } = options;
     const wanted = { channel: channelName(channel), start, delivery, presence };
-    const subscription = this.#driver.subscribe(wanted, signal);
+    const subscription = subscribe(this.#driver, wanted, signal);
     if (callback) {
       void consume(subscription, callback);
     }
@@ -203,7 +204,7 @@ export class Session extends (EventTarget as new () => SessionEvents) {
    * @throws {TypeError} There is a subscription already.
    */
   inbox(): Subscription {
-    return this.#driver.subscribe();
+    return subscribe(this.#driver);
   }
 
   /** Runs `handler` for the server's commands of this name, several at once if they come. What comes
@@ -215,13 +216,13 @@ export class Session extends (EventTarget as new () => SessionEvents) {
   /** Leaves the session to itself: the server keeps it for its time, and whoever has its store goes on
    * with it. Resolves when everything is stored and the store free. */
   close(): Promise<void> {
-    return this.#driver.finish("left");
+    return finish(this.#driver, "left");
   }
 
   /** Ends the session for good: the server forgets it, and the store holds none any more. Requests
    * without an outcome get one now. */
   end(): Promise<void> {
-    return this.#driver.finish("ended");
+    return finish(this.#driver, "ended");
   }
 }
 

@@ -73,7 +73,8 @@ export interface SubscriptionOwner {
  */
 export class Subscription implements AsyncIterableIterator<ChannelItem> {
   readonly #owner: SubscriptionOwner;
-  #items: { item: ChannelItem; bytes: number }[] = [];
+  /** With the bytes that each counts for. */
+  #items: [item: ChannelItem, bytes: number][] = [];
   #bytes = 0;
   /** What was given to the application last. */
   #given: ChannelItem | undefined;
@@ -91,10 +92,11 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
     this.consumed();
     const first = this.#items.shift();
     if (first) {
-      this.#bytes -= first.bytes;
-      this.#given = first.item;
+      const [item, bytes] = first;
+      this.#bytes -= bytes;
+      this.#given = item;
       this.#owner.hasRoom();
-      return { value: first.item };
+      return { value: item };
     }
     if (this.#end) {
       if (this.#end.error) {
@@ -103,7 +105,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
       return DONE;
     }
     if (this.#waiting) {
-      throw new TypeError("read by another consumer already");
+      throw new TypeError("read by another already");
     }
     this.#waiting = deferred();
     return this.#waiting.promise;
@@ -155,7 +157,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
       this.#given = item;
       waiting.resolve({ value: item });
     } else {
-      this.#items.push({ item, bytes });
+      this.#items.push([item, bytes]);
       this.#bytes += bytes;
     }
   }

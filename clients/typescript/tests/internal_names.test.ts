@@ -1,7 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import ts from "typescript";
 import { expect, test } from "vitest";
 
-import { INTERNAL_NAMES } from "../scripts/internal_names.js";
+import { INTERNAL_NAMES, shortNames } from "../scripts/internal_names.js";
+
+const SHORT_NAMES = shortNames();
 
 /** The files that say what is on the wire, in stores, and in the API. */
 const SHARED = [
@@ -19,7 +22,7 @@ const SHARED = [
 test.each(SHARED)("no name of %s is shortened in the bundles", (path) => {
   const text = readFileSync(new URL(`../src/${path}`, import.meta.url), "utf8");
   const declared = [...text.matchAll(/(?:^|[\s"{(])(\w+)\??:/gm)].map(([, name]) => name);
-  const shortened = declared.filter((name) => INTERNAL_NAMES.includes(String(name)));
+  const shortened = declared.filter((name) => String(name) in SHORT_NAMES);
   expect([...new Set(shortened)].sort()).toEqual(PRIVATE[path] ?? []);
 });
 
@@ -31,13 +34,49 @@ test("no name of a stored change is shortened in the bundles", () => {
   const changes = /export type StateChange =[^]*?\n\n/.exec(text)?.[0] ?? "";
   const names = [...`${stored?.[0] ?? ""}${changes}`.matchAll(/readonly (\w+)\??:/g)].map(([, name]) => name);
   expect(names).toEqual(expect.arrayContaining(["change", "key", "number", "outcome", "identity", "place"]));
-  expect(names.filter((name) => INTERNAL_NAMES.includes(String(name)))).toEqual(["givenUp"]);
+  expect(names.filter((name) => String(name) in SHORT_NAMES)).toEqual(["givenUp"]);
 });
+
+const SOURCES = readdirSync(new URL("../src/", import.meta.url), { recursive: true, encoding: "utf8" }).filter((path) =>
+  path.endsWith(".ts"),
+);
+
+test.each(SOURCES)("no object of %s has two properties of one short name", (path) => {
+  for (const names of propertiesIn(path)) {
+    const short = names.filter((name) => name in SHORT_NAMES).map((name) => SHORT_NAMES[name]);
+    expect(new Set(short).size, names.join()).toBe(short.length);
+  }
+});
+
+test("every type has the names that are listed for it, and short ones for all of them", () => {
+  const known = new Set(SOURCES.flatMap(propertiesIn).flat());
+  for (const names of Object.values(INTERNAL_NAMES)) {
+    expect(names.filter((name) => !known.has(name))).toEqual([]);
+    expect(names.filter((name) => SHORT_NAMES[name]?.length !== 1)).toEqual([]);
+  }
+});
+
+/** The names that stand together in a type, a class or an object. */
+function propertiesIn(path: string): string[][] {
+  const text = readFileSync(new URL(`../src/${path}`, import.meta.url), "utf8");
+  const found: string[][] = [];
+  const visit = (node: ts.Node): void => {
+    const members =
+      ts.isInterfaceDeclaration(node) || ts.isTypeLiteralNode(node) || ts.isClassLike(node)
+        ? [...node.members]
+        : ts.isObjectLiteralExpression(node)
+          ? [...node.properties]
+          : [];
+    found.push([...new Set(members.flatMap(({ name }) => (name && ts.isIdentifier(name) ? [name.text] : [])))]);
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(path, text, ts.ScriptTarget.ES2022));
+  return found;
+}
 
 /** Parameters and fields of the files' own, which only look like it. */
 const PRIVATE: Record<string, string[]> = {
-  "driver/reconnect.ts": ["nowMs", "policy"],
+  "driver/reconnect.ts": ["nowMs", "openedAtMs", "retryCount"],
   "wire/frames.ts": ["frame"],
-  "wire/schema.ts": ["isOptional"],
-  "wire/protobuf.ts": ["frame", "isOptional"],
+  "wire/protobuf.ts": ["frame"],
 };

@@ -43,14 +43,15 @@ describe("malformed", () => {
   test.each(vectors.filter((vector) => vector.protobuf !== undefined))("Protobuf: $name", (vector) => {
     const frames = vector.from === "client" ? CLIENT_FRAMES : SERVER_FRAMES;
     const read = () => checkName(readFrame(frames, new Uint8Array(fromHex(vector.protobuf))) as ClientFrame);
-    expect(thrownBy(read)).toMatchObject({ wrong: vector.wrong });
+    const { wrong, message } = thrownBy(read) as Partial<Malformed>;
+    expect(wrong ?? message).toBe(vector.wrong);
   });
 
   test.each(vectors.filter((vector) => vector.from === "server"))("as a client reads it: $name", (vector) => {
     const read = () => (vector.json === undefined ? protobuf.read(fromHex(vector.protobuf)) : json.read(vector.json));
     const error = thrownBy(read);
     expect(error).toBeInstanceOf(ClientsMalformed);
-    expect(error).toMatchObject({ wrong: vector.wrong });
+    expect(error).toMatchObject({ message: vector.wrong });
   });
 
   test.each(["", "{", "null", "[]", "1", '"ping"', "{}", '{"type":"toString"}', '{"type":null}'])("%j", (text) => {
@@ -69,7 +70,7 @@ describe("malformed", () => {
     '{"type":"reply","number":1,"status":"perhaps"}',
     '{"type":"reply","number":1}',
   ])("as a client reads it: %s", (text) => {
-    expect(thrownBy(() => json.read(text))).toMatchObject({ wrong: "content" });
+    expect(thrownBy(() => json.read(text))).toMatchObject({ message: "content" });
   });
 
   test("a message of the other kind", () => {
@@ -95,11 +96,11 @@ test("frames and fields are numbered as in spec/mainstay.v1.proto", () => {
     ["ServerFrame", SERVER_FRAMES],
   ] as const) {
     const names = fieldsOf(proto, message);
-    expect(Object.keys(frames)).toEqual(names.map(({ name }) => name));
+    expect([...frames.keys()]).toEqual(names.map(({ name }) => name));
     names.forEach(({ type }, index) => {
-      const fields = Object.values(frames)[index] ?? [];
+      const fields = [...frames.values()][index] ?? [];
       const wanted = fieldsOf(proto, type).map(({ name }) => name);
-      const simple = fields.filter(({ kind }) => kind !== "start" && kind !== "outcome").map(({ name }) => name);
+      const simple = fields.filter(([, kind]) => kind !== "start" && kind !== "outcome").map(([name]) => name);
       expect(wanted.filter((name) => !ONE_OF.includes(name))).toEqual(simple);
     });
   }

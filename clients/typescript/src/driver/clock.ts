@@ -1,22 +1,21 @@
 /**
- * Milliseconds since 1970 that go on while a computer sleeps and do not go back when its clock is
- * set: then the time that has passed since counts.
+ * A clock of milliseconds since 1970 that goes on while a computer sleeps and does not go back when the
+ * computer's is set: then the time that has passed since counts.
  */
-export class Clock {
-  #skewMs = 0;
-  #lastMs = 0;
-  #lastTick = 0;
-
-  now(): number {
+export function makeClock(): () => number {
+  let skewMs = 0;
+  let lastMs = 0;
+  let lastTick = 0;
+  return () => {
     const tick = performance.now();
     const dateMs = Date.now();
-    const lostMs = this.#lastMs + tick - this.#lastTick - this.#skewMs - dateMs;
-    if (lostMs > SET_BACK_MS && this.#lastMs > 0) {
-      this.#skewMs += Math.round(lostMs);
+    const lostMs = lastMs + tick - lastTick - skewMs - dateMs;
+    if (lostMs > SET_BACK_MS && lastMs > 0) {
+      skewMs += Math.round(lostMs);
     }
-    this.#lastTick = tick;
-    return (this.#lastMs = dateMs + this.#skewMs);
-  }
+    lastTick = tick;
+    return (lastMs = dateMs + skewMs);
+  };
 }
 
 /** The two clocks of a computer drift apart by less than this between two looks. */

@@ -10,8 +10,8 @@ import type { ReconnectPolicy } from "./reconnect.js";
 /** What a driver is made with. */
 export interface DriverConfig extends SessionConfig, ReconnectPolicy {
   readonly url: string;
-  readonly store: StateStore | undefined;
-  readonly webSocket: WebSocketConstructor | undefined;
+  readonly store?: StateStore;
+  readonly webSocket?: WebSocketConstructor;
   /** From the first look at the resolver to the end of the handshake. */
   readonly connectTimeoutMs: number;
   /** Items of one channel that wait to be read. */

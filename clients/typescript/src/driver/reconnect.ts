@@ -23,27 +23,26 @@ export const RECONNECT_DEFAULTS: ReconnectPolicy = {
 };
 
 /** The memory between attempts. */
-export class Reconnect {
+export interface Attempts {
   /** Retries since a connection last lived long enough. */
-  attempt = 0;
-  #openedAtMs = Infinity;
+  retryCount: number;
+  /** When the connection was opened that there is. */
+  openedAtMs: number;
+}
 
-  constructor(readonly policy: ReconnectPolicy & { readonly random: () => number }) {}
-
-  /** A connection is open. */
-  handleOpen(nowMs: number): void {
-    this.#openedAtMs = nowMs;
+/** The connection ended, or could not be made. How long to wait. */
+export function retryDelayMs(
+  attempts: Attempts,
+  policy: ReconnectPolicy & { readonly random: () => number },
+  nowMs: number,
+  isClosedByServer: boolean,
+): number {
+  const { delayBaseMs, delayMaxMs, serverCloseWindowMs, lifetimeMinMs, random } = policy;
+  if (nowMs - attempts.openedAtMs >= lifetimeMinMs) {
+    attempts.retryCount = 0;
   }
-
-  /** The connection ended, or could not be made. How long to wait. */
-  handleLost(nowMs: number, isClosedByServer: boolean): number {
-    if (nowMs - this.#openedAtMs >= this.policy.lifetimeMinMs) {
-      this.attempt = 0;
-    }
-    this.#openedAtMs = Infinity;
-    const { delayBaseMs, delayMaxMs, serverCloseWindowMs, random } = this.policy;
-    const isFirst = this.attempt === 0;
-    const rangeMs = Math.min(delayMaxMs, delayBaseMs * 2 ** this.attempt++);
-    return random() * (isFirst && isClosedByServer ? serverCloseWindowMs : rangeMs);
-  }
+  attempts.openedAtMs = Infinity;
+  const isFirst = attempts.retryCount === 0;
+  const rangeMs = Math.min(delayMaxMs, delayBaseMs * 2 ** attempts.retryCount++);
+  return random() * (isFirst && isClosedByServer ? serverCloseWindowMs : rangeMs);
 }

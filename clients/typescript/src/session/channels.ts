@@ -42,7 +42,7 @@ export function attach(session: ClientSession, nowMs: number, wanted: Subscribe)
   }
   const subscribe = known?.cursor ? { ...wanted, start: behind(known.cursor) } : wanted;
   change(session, { change: "subscribed", ...subscribe });
-  session.channels.set(channel, { received: session.saved.channels.get(channel)?.cursor, isPaused: false });
+  listen(session, channel);
   wish(session, { type: "subscribe", ...subscribe });
 }
 
@@ -154,11 +154,7 @@ export function handleSubscribed(session: ClientSession, subscribed: Subscribed)
   if (!isNewestAnswer(session, name) || !(session.channels.has(name) || isOwnInbox(session, name))) {
     return;
   }
-  const channel = session.channels.get(name) ?? {
-    received: session.saved.channels.get(name)?.cursor,
-    isPaused: false,
-  };
-  session.channels.set(name, channel);
+  const channel = session.channels.get(name) ?? listen(session, name);
   // Where there is a place already, only events and gaps move it: nothing may be passed over without
   // a word.
   if (!channel.received) {
@@ -173,14 +169,14 @@ export function handleSubscribed(session: ClientSession, subscribed: Subscribed)
 
 export function handleUnsubscribed(session: ClientSession, { channel, error, message }: Unsubscribed): void {
   // Of a channel that is paused, it is the answer to our own wish.
-  if (isNewestAnswer(session, channel) && (error !== undefined || !session.channels.get(channel)?.isPaused)) {
+  if (isNewestAnswer(session, channel) && (error || !session.channels.get(channel)?.isPaused)) {
     loseChannel(session, channel, error && { error, message: message ?? "" });
   }
 }
 
 /** A problem with a channel is the answer to a wish about it that cannot be granted. */
 export function handleRefusedWish(session: ClientSession, { channel, error, message }: Problem): void {
-  if (channel !== undefined && session.unanswered.has(channel) && isNewestAnswer(session, channel)) {
+  if (channel && session.unanswered.has(channel) && isNewestAnswer(session, channel)) {
     loseChannel(session, channel, { error, message });
   }
 }
@@ -216,6 +212,13 @@ export function handlePresence(session: ClientSession, presence: Presence): void
   if (listened(session, presence.channel)?.received) {
     tell(session, presence);
   }
+}
+
+/** What comes of a channel is for the application from now on, from behind its cursor. */
+export function listen(session: ClientSession, name: string): Channel {
+  const channel = { received: session.saved.channels.get(name)?.cursor, isPaused: false };
+  session.channels.set(name, channel);
+  return channel;
 }
 
 /** Says what is wanted of a channel, if there is a server to say it to. */
@@ -288,16 +291,17 @@ function behind({ epoch, offset }: Place): { after: number; epoch: string } {
  */
 function gapToTell(received: Place, gap: Gap): Gap | "fault" | undefined {
   const isWithinEpoch = gap.from_epoch === gap.epoch;
+  const isInReceivedEpoch = gap.epoch === received.epoch;
   const from = received.offset + 1;
-  if (isWithinEpoch && (gap.to !== gap.offset || gap.from > gap.offset)) {
+  if (isWithinEpoch && (gap.to !== gap.offset || gap.from > gap.offset || !isInReceivedEpoch)) {
     return "fault";
   }
-  if (gap.epoch !== received.epoch) {
-    const to = gap.to !== undefined && gap.to >= from ? gap.to : undefined;
-    return isWithinEpoch ? "fault" : { ...gap, from_epoch: received.epoch, from, to };
-  }
-  if (gap.offset <= received.offset) {
+  if (isInReceivedEpoch && gap.offset < from) {
     return undefined;
   }
-  return isWithinEpoch && gap.from > from ? "fault" : { ...gap, from_epoch: received.epoch, from, to: gap.offset };
+  if (isWithinEpoch && gap.from > from) {
+    return "fault";
+  }
+  const to = isInReceivedEpoch ? gap.offset : gap.to;
+  return { ...gap, from_epoch: received.epoch, from, to: (to ?? 0) < from ? undefined : to };
 }

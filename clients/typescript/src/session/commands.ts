@@ -80,7 +80,7 @@ export function handleCommand(session: ClientSession, request: Request): void {
 
 export function handleCancel(session: ClientSession, { number }: { number: number }): void {
   const key = session.running.get(number);
-  if (key !== undefined) {
+  if (key) {
     tell(session, { type: "command_cancelled", key });
   }
 }
@@ -102,7 +102,7 @@ function bounded(session: ClientSession, outcome: Outcome): Outcome {
       : outcome.status === "failed"
         ? utf8Bytes(outcome.message) * ESCAPE_BYTES
         : 0;
-  return bytes + FRAME_BYTES > (session.limits?.message_bytes_max ?? Infinity)
-    ? failed("too_big", "the reply is too big")
+  return bytes + FRAME_BYTES > (session.serverLimits?.message_bytes_max ?? Infinity)
+    ? failed("too_big", "too big a reply")
     : outcome;
 }

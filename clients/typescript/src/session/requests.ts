@@ -29,7 +29,7 @@ export function call(session: ClientSession, nowMs: number, call: Call, deadline
   if (isOver(session)) {
     throw new RequestError("never_ran", "never_ran", OVER);
   }
-  const { config, saved, limits } = session;
+  const { config, saved, serverLimits: limits } = session;
   if (limits && frameBytes(session, call) > limits.message_bytes_max) {
     throw new RequestError("never_ran", "too_big", tooBig(limits));
   }
@@ -60,8 +60,8 @@ export function cancel(session: ClientSession, nowMs: number, key: number): void
 
 /** The lowest number without an outcome. */
 export function unansweredFrom(session: ClientSession): number {
-  const [lowest] = session.numbered.keys();
-  return lowest ?? session.saved.nextNumber;
+  const [lowest = session.saved.nextNumber] = session.numbered.keys();
+  return lowest;
 }
 
 export function handleReply(session: ClientSession, { number, outcome }: Reply): void {
@@ -72,7 +72,7 @@ export function handleReply(session: ClientSession, { number, outcome }: Reply):
   }
   const key = session.numbered.get(number);
   // Of one that is not there, the outcome has come before.
-  if (key !== undefined) {
+  if (key) {
     settle(session, key, outcome);
   }
 }
@@ -82,6 +82,7 @@ export function sendWaiting(session: ClientSession): void {
   if (!isOpen(session)) {
     return;
   }
+  expireDeadlines(session);
   numberWaiting(session);
   tellGivenUp(session);
   const { unsent } = session;
@@ -115,27 +116,22 @@ export function sendCancels(session: ClientSession): void {
 export function expireDeadlines(session: ClientSession): void {
   for (const [key, atMs] of [...session.deadlines]) {
     if (atMs <= session.nowMs) {
-      giveUp(session, key, "never_ran", LATE);
+      giveUp(session, key, "never_ran", "too late");
     }
   }
-  tellGivenUp(session);
 }
 
 function addWaiting(session: ClientSession, key: number, deadlineAtMs: number | undefined): void {
   session.waiting.add(key);
-  if (deadlineAtMs !== undefined) {
+  if (deadlineAtMs) {
     session.deadlines.set(key, deadlineAtMs);
   }
 }
 
-/** Gives every request its outcome, for the session is over. */
-export function settleAll(session: ClientSession): void {
-  for (const [key, { number }] of [...session.saved.requests]) {
-    if (number === undefined) {
-      giveUp(session, key, "never_ran", OVER);
-    } else {
-      settle(session, key, { status: "indeterminate" });
-    }
+/** Gives up every request, for the session is over. What was sent is settled before. */
+export function giveUpAll(session: ClientSession): void {
+  for (const key of [...session.saved.requests.keys()]) {
+    giveUp(session, key, "never_ran", OVER);
   }
   tellGivenUp(session);
 }
@@ -165,7 +161,7 @@ export function indexRequests(session: ClientSession): void {
     session.outboxBytes += bytes;
     if (givenUp) {
       // It only waits to be told.
-    } else if (number !== undefined) {
+    } else if (number) {
       session.numbered.set(number, key);
       session.flightBytes += bytes;
     } else {
@@ -184,7 +180,7 @@ export function failed(error: Failure["error"], message: string): Outcome {
 }
 
 function takeBack(session: ClientSession, key: number, { number }: SavedRequest): void {
-  if (number === undefined) {
+  if (!number) {
     giveUp(session, key, "cancelled");
     return;
   }
@@ -220,7 +216,7 @@ function unindex(session: ClientSession, key: number): void {
     session.waiting.delete(key);
     session.deadlines.delete(key);
     session.cancelled.delete(key);
-    if (request.number !== undefined) {
+    if (request.number) {
       session.numbered.delete(request.number);
       session.flightBytes -= bytes;
     }
@@ -229,7 +225,7 @@ function unindex(session: ClientSession, key: number): void {
 
 /** Gives numbers to those that wait, in order, while the server's window has room. */
 function numberWaiting(session: ClientSession): void {
-  const { limits, saved, numbered } = session;
+  const { serverLimits: limits, saved, numbered } = session;
   let batchCount = 0;
   while (limits && numbered.size < limits.request_count_max && batchCount < BATCH_COUNT_MAX) {
     const [key = 0] = session.waiting;
@@ -237,12 +233,7 @@ function numberWaiting(session: ClientSession): void {
     if (!request) {
       return;
     }
-    const bytes = frameBytes(session, request.call);
-    if ((request.deadlineAtMs ?? Infinity) <= session.nowMs) {
-      giveUp(session, key, "never_ran", LATE);
-      continue;
-    }
-    if (bytes > limits.message_bytes_max) {
+    if (frameBytes(session, request.call) > limits.message_bytes_max) {
       giveUp(session, key, "too_big", tooBig(limits));
       continue;
     }
@@ -250,7 +241,7 @@ function numberWaiting(session: ClientSession): void {
     const flightBytes = session.flightBytes + callBytes(request.call);
     const flightBytesMax = Math.min(session.config.flightBytesMax, limits.request_bytes_max ?? Infinity);
     const isTooMuch = flightBytes > flightBytesMax && numbered.size > 0;
-    if (number >= Number.MAX_SAFE_INTEGER || isTooMuch || !hasNumberRoom(session, limits.request_count_max)) {
+    if (isTooMuch || !hasNumberRoom(session, limits.request_count_max)) {
       return;
     }
     session.flightBytes = flightBytes;
@@ -278,7 +269,7 @@ function frameOf(session: ClientSession, number: number, { call, deadlineAtMs }:
         type: "request",
         number,
         ...call,
-        deadline_ms: deadlineAtMs === undefined ? undefined : Math.max(0, deadlineAtMs - session.nowMs),
+        deadline_ms: deadlineAtMs && Math.max(0, deadlineAtMs - session.nowMs),
       }
     : { type: "publish", number, ...call };
 }
@@ -290,10 +281,9 @@ function frameBytes(session: ClientSession, call: Call): number {
 }
 
 function tooBig(limits: ServerLimits): string {
-  return `over the server's limit of ${limits.message_bytes_max} bytes`;
+  return `over the limit of ${limits.message_bytes_max} bytes`;
 }
 
-const LATE = "its deadline passed";
 export const OVER = "the session is over";
 /** Outcomes that a client may leave unacknowledged (PROTOCOL.md, "Acknowledgements"). */
 const UNACKNOWLEDGED_COUNT_MAX = 64;

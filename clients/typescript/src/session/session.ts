@@ -18,6 +18,7 @@ import {
   handleSubscribed,
   handleUnsubscribed,
   isInHello,
+  listen,
   sendSubscriptions,
   type Channel,
 } from "./channels.js";
@@ -37,7 +38,7 @@ import {
   indexRequests,
   sendCancels,
   sendWaiting,
-  settleAll,
+  giveUpAll,
   tellGivenUp,
   unansweredFrom,
 } from "./requests.js";
@@ -86,7 +87,7 @@ export interface ClientSession {
   /** Bytes of those with a number. */
   flightBytes: number;
   /** What the newest welcome said. */
-  limits: ServerLimits | undefined;
+  serverLimits: ServerLimits | undefined;
 
   /** The channels that are listened to. */
   readonly channels: Map<string, Channel>;
@@ -125,7 +126,7 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
     deadlines: new Map(),
     outboxBytes: 0,
     flightBytes: 0,
-    limits: undefined,
+    serverLimits: undefined,
     channels: new Map(),
     principalInbox: undefined,
     unanswered: new Map(),
@@ -138,9 +139,9 @@ export function openSession(config: SessionConfig, saved: SavedState = emptyStat
   };
   // Other channels wait for the application: until it attaches to them nobody would take their
   // events. Inboxes come by themselves.
-  for (const [channel, { cursor }] of saved.channels) {
+  for (const channel of saved.channels.keys()) {
     if (isInbox(channel)) {
-      session.channels.set(channel, { received: cursor, isPaused: false });
+      listen(session, channel);
     }
   }
   indexRequests(session);
@@ -218,6 +219,7 @@ export function handleTimeout(session: ClientSession, nowMs: number): void {
     return;
   }
   expireDeadlines(session);
+  tellGivenUp(session);
   if (session.nowMs >= session.silentAtMs) {
     if (session.phase === "closing") {
       close(session, "done");
@@ -259,7 +261,7 @@ export function endSession(session: ClientSession, nowMs: number): void {
     // First, for what is settled now has not arrived and must not be acknowledged.
     enter(session, "closing", session.config.byeTimeoutMs);
     forget(session);
-    settleAll(session);
+    giveUpAll(session);
     change(session, { change: "ended" });
     transmit(session, { type: "bye" });
   } else if (!isOver(session)) {
@@ -385,8 +387,8 @@ function handleWelcome(session: ClientSession, welcome: Welcome): void {
   }
   change(session, { change: "welcomed", standing, identity: { session: welcome.session, token }, accepted });
   indexRequests(session);
-  session.limits = limits;
-  session.principalInbox = principal === undefined ? undefined : `$principal/${principal}`;
+  session.serverLimits = limits;
+  session.principalInbox = principal && `$principal/${principal}`;
   session.silenceMsMax = welcome.ping_interval_ms + session.config.silenceMarginMs;
   session.silentAtMs = session.nowMs + session.silenceMsMax;
   session.phase = "open";
@@ -400,7 +402,7 @@ function handleWelcome(session: ClientSession, welcome: Welcome): void {
 function fits({ saved }: ClientSession, { standing, session, accepted }: Welcome): boolean {
   const wanted = saved.identity;
   const isAsked = standing === "new" ? !wanted : wanted && (standing !== "resumed" || wanted.session === session);
-  return Boolean(isAsked) && accepted < Number.MAX_SAFE_INTEGER;
+  return Boolean(isAsked) && accepted < ACCEPTED_MAX;
 }
 
 function helloOf(session: ClientSession): Hello {
@@ -409,8 +411,7 @@ function helloOf(session: ClientSession): Hello {
   return {
     type: "hello",
     client: session.config.client,
-    session: identity?.session,
-    token: identity?.token,
+    ...identity,
     unanswered_from: unansweredFrom(session),
     accepted,
     cursors: listened.flatMap(([channel, { cursor, delivery, presence }]) =>
@@ -497,8 +498,8 @@ function end(session: ClientSession, how: Ending["how"], code?: number): void {
     // a process that is killed meanwhile does not leave half of it.
     forget(session);
   }
-  settleAll(session);
-  if (how === "ended" && (session.saved.identity || session.saved.channels.size > 0)) {
+  giveUpAll(session);
+  if (how === "ended" && session.saved.channels.size > 0) {
     change(session, { change: "ended" });
   }
   finish(session, how, code);
@@ -511,3 +512,5 @@ function finish(session: ClientSession, how: Ending["how"], code?: number): void
 
 /** A mistaken window must not keep a client on a server that goes. */
 const GOAWAY_WINDOW_MS_MAX = 120_000;
+/** What a server may have accepted at most, so that numbers stay exact however long the session lasts. */
+const ACCEPTED_MAX = 2 ** 52;

@@ -172,11 +172,10 @@ export function applyChange(state: SavedState, change: StateChange): void {
         }
       }
       break;
-    case "counted":
-      state.identity = change.identity;
-      state.nextKey = change.nextKey;
-      state.nextNumber = change.nextNumber;
-      state.accepted = change.accepted;
+    case "counted": {
+      const { identity, nextKey, nextNumber, accepted } = change;
+      Object.assign(state, { identity, nextKey, nextNumber, accepted });
+    }
   }
 }
 
@@ -211,7 +210,7 @@ export function toChanges(state: SavedState): StateChange[] {
 /** Requests about which nobody will ever know more (PROTOCOL.md, "Opening and resuming"). */
 export function doubtful(state: SavedState, standing: Standing, accepted: number): number[] {
   const upTo = standing === "expired" ? accepted : standing === "unknown" ? Infinity : 0;
-  return [...state.requests].filter(([, { number }]) => number !== undefined && number <= upTo).map(([key]) => key);
+  return [...state.requests].filter(([, { number }]) => number && number <= upTo).map(([key]) => key);
 }
 
 /** What a channel was subscribed to with. */
@@ -270,7 +269,7 @@ function amend({ requests }: SavedState, key: number, part: Partial<SavedRequest
 
 function cursorOf(start: Start): Place | undefined {
   const { after = 0, epoch } = start as { after?: number; epoch?: string };
-  return epoch === undefined ? undefined : { epoch, offset: after };
+  return epoch ? { epoch, offset: after } : undefined;
 }
 
 /** A subscription that the server makes. */

@@ -1,7 +1,7 @@
 /** Frames as JSON texts: subprotocol `mainstay.v1.json`. */
 
 import type { Encoding, Json, Payload, ServerFrame } from "./frames.js";
-import { Malformed, refuse } from "./malformed.js";
+import { refuse } from "./malformed.js";
 import { bytesOf, jsonOf } from "./payload.js";
 import { checkNumber, checkText, OBJECTS, OUTCOMES, SERVER_FRAMES, type Field, type Kind } from "./schema.js";
 
@@ -12,18 +12,9 @@ export const json: Encoding = {
   write: (frame) => writeObject(frame),
 
   read(message) {
-    let frame: Values;
-    try {
-      frame = JSON.parse(message as string) as Values;
-    } catch {
-      throw new Malformed("syntax");
-    }
-    const { type } = (frame as Values | null) ?? {};
-    const fields = ofType(SERVER_FRAMES, type);
-    if (!fields) {
-      throw new Malformed("unknown_type");
-    }
-    return { type, ...readFields(fields, frame) } as unknown as ServerFrame;
+    const frame = parse(message as string);
+    const type = frame?.["type"];
+    return { type, ...readFields(SERVER_FRAMES.get(type) ?? refuse("unknown_type"), frame ?? {}) } as ServerFrame;
   },
 
   payloadBytes(payload) {
@@ -68,14 +59,22 @@ function writePayload(payload: Payload): string {
     : `"payload":${jsonOf(payload)}`;
 }
 
+function parse(message: string): Values | null {
+  try {
+    return JSON.parse(message) as Values;
+  } catch {
+    return refuse("syntax");
+  }
+}
+
 /** Reads what the fields say, and passes over what they do not. */
 function readFields(fields: readonly Field[], values: Values): Values {
   return Object.fromEntries(
-    fields.flatMap(({ name, kind, isOptional }) => {
-      const value = values[name] ?? undefined;
+    fields.flatMap(([name, kind, isOptional]) => {
+      const value = values[name] ?? null;
       return kind === "payload"
         ? [[name, readPayload(values)]]
-        : value !== undefined || kind === "outcome"
+        : value !== null || kind === "outcome"
           ? [[name, readValue(kind, value, values)]]
           : isOptional
             ? []
@@ -87,9 +86,9 @@ function readFields(fields: readonly Field[], values: Values): Values {
 function readValue(kind: Kind, value: unknown, values: Values): unknown {
   if (kind === "outcome") {
     const { status } = values;
-    return { status, ...readFields(ofType(OUTCOMES, status) ?? refuse(), values) };
+    return { status, ...readFields(OUTCOMES.get(status) ?? refuse(), values) };
   }
-  const inner = OBJECTS[kind];
+  const inner = OBJECTS.get(kind);
   if (inner) {
     return kind === "members"
       ? (Array.isArray(value) ? value : refuse()).map((item) => readFields(inner, item as Values))
@@ -99,20 +98,16 @@ function readValue(kind: Kind, value: unknown, values: Values): unknown {
 }
 
 function readPayload({ payload, data }: Values): Payload {
-  if ((data ?? undefined) === undefined) {
+  if ((data ?? null) === null) {
     return { value: (payload ?? null) as Json };
   }
   try {
-    return (payload ?? undefined) === undefined
+    return (payload ?? null) === null
       ? { data: Uint8Array.from(atob(data as string), (character) => character.charCodeAt(0)) }
       : refuse();
   } catch {
     return refuse();
   }
-}
-
-function ofType(table: Readonly<Record<string, readonly Field[]>>, type: unknown): readonly Field[] | undefined {
-  return Object.hasOwn(table, type as string) ? table[type as string] : undefined;
 }
 
 /** What is left out. */

@@ -2,14 +2,9 @@
  * type that this side may send; or a field that is missing or holds what it may not. */
 export type Wrong = "syntax" | "unknown_type" | "content";
 
-/** The peer misbehaved: what came is no frame, or not one that it may send. */
-export class Malformed extends Error {
-  constructor(readonly wrong: Wrong) {
-    super(wrong);
-  }
-}
+/** The peer misbehaved: what came is no frame, or not one that it may send. Its message is a {@link Wrong}. */
+export class Malformed extends Error {}
 
-/** A field is missing, or holds what it may not. */
-export function refuse(): never {
-  throw new Malformed("content");
+export function refuse(wrong: Wrong = "content"): never {
+  throw new Malformed(wrong);
 }

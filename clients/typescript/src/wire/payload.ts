@@ -13,7 +13,7 @@ export function payloadOf(value: unknown): Payload {
     return { data: value.slice() };
   }
   const json = JSON.stringify(value ?? null) as string | undefined;
-  if (json === undefined) {
+  if (!json) {
     throw new TypeError("no JSON value");
   }
   return { json };
@@ -41,7 +41,7 @@ export function utf8Bytes(text: string): number {
 
 /** Whether a text is whole, so that UTF-8 can say it: it holds no half of a surrogate pair. */
 export function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
+  return toWellFormed(text) === text;
 }
 
 /** A text in which halves of surrogate pairs are replaced. */

@@ -1,7 +1,7 @@
 /** Frames as Protobuf: the messages of spec/mainstay.v1.proto, from the same schema as the JSON. */
 
 import type { Encoding, Json, Outcome, Payload, ServerFrame, Start } from "./frames.js";
-import { Malformed, refuse } from "./malformed.js";
+import { refuse } from "./malformed.js";
 import { bytesOf, jsonOf } from "./payload.js";
 import {
   checkNumber,
@@ -27,7 +27,7 @@ export const protobuf: Encoding = {
 
   read(message) {
     if (!(message instanceof ArrayBuffer)) {
-      throw new Malformed("syntax");
+      return refuse("syntax");
     }
     return readFrame(SERVER_FRAMES, new Uint8Array(message)) as ServerFrame;
   },
@@ -37,14 +37,14 @@ export const protobuf: Encoding = {
 
 /** The client's frames, in the order of their numbers. @internal */
 export const CLIENT_FRAMES = fields({
-  hello: "client session? token? unanswered_from:number accepted:number cursors:cursors",
-  request: "number:number command payload:payload deadline_ms?:number",
-  publish: "number:number channel payload:payload",
-  cancel: "number:number",
-  reply: "number:number outcome:outcome",
-  subscribe: "channel start:start delivery:delivery presence:presence",
+  hello: "client session? token? unanswered_from# accepted# cursors",
+  request: "number# command payload deadline_ms?#",
+  publish: "number# channel payload",
+  cancel: "number#",
+  reply: "number# outcome",
+  subscribe: "channel start delivery presence",
   unsubscribe: "channel",
-  ack: "unanswered_from:number cursors:places",
+  ack: "unanswered_from# cursors:places",
   ping: "",
   pong: "",
   bye: "",
@@ -52,9 +52,9 @@ export const CLIENT_FRAMES = fields({
 
 /** Writes a frame of one side. @internal */
 export function writeFrame(frames: Fields, frame: { readonly type: string }): Uint8Array<ArrayBuffer> {
-  const number = Object.keys(frames).indexOf(frame.type) + 1;
+  const number = [...frames.keys()].indexOf(frame.type) + 1;
   const out: Out = [];
-  writeFields(frames[frame.type] ?? [], frame, out);
+  writeFields(frames.get(frame.type) ?? [], frame, out);
   return concat(delimited(number, concat(out)));
 }
 
@@ -64,7 +64,7 @@ type Out = Uint8Array[];
 
 function writeFields(fields: readonly Field[], values: Values, out: Out): void {
   let number = 0;
-  for (const { name, kind, isOptional } of fields) {
+  for (const [name, kind, isOptional] of fields) {
     number++;
     const value = values[name];
     if (value === undefined) {
@@ -75,8 +75,8 @@ function writeFields(fields: readonly Field[], values: Values, out: Out): void {
     } else if (kind === "outcome") {
       const outcome = value as Outcome;
       const inner: Out = [];
-      writeFields(OUTCOMES[outcome.status] ?? [], { ...outcome }, inner);
-      out.push(...delimited(number + Object.keys(OUTCOMES).indexOf(outcome.status), concat(inner)));
+      writeFields(OUTCOMES.get(outcome.status) ?? [], { ...outcome }, inner);
+      out.push(...delimited(number + [...OUTCOMES.keys()].indexOf(outcome.status), concat(inner)));
     } else if (isList(kind)) {
       for (const item of value as Values[]) {
         out.push(...delimited(number, writeObject(kind, item)));
@@ -159,19 +159,19 @@ type Part = readonly [number: number, value: number | Uint8Array];
 
 /** Reads a frame of one side. @internal */
 export function readFrame(frames: Fields, message: Uint8Array): object {
-  const types = Object.keys(frames);
+  const types = [...frames.keys()] as string[];
   const found = readParts(message).findLast(([number]) => types[number - 1] !== undefined);
   const type = types[(found?.[0] ?? 0) - 1];
   if (!found || type === undefined) {
-    throw new Malformed("unknown_type");
+    return refuse("unknown_type");
   }
-  return { type, ...readFields(frames[type] ?? [], readParts(bytesIn(found[1]))) };
+  return { type, ...readFields(frames.get(type) ?? [], readParts(bytesIn(found[1]))) };
 }
 
 function readFields(fields: readonly Field[], parts: readonly Part[]): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   let number = 0;
-  for (const { name, kind, isOptional } of fields) {
+  for (const [name, kind, isOptional] of fields) {
     number++;
     const part = lastOf(parts, number);
     const inner = objectOf(kind);
@@ -219,13 +219,13 @@ function readStart(number: number, parts: readonly Part[]): Start {
 }
 
 function readOutcome(number: number, parts: readonly Part[]): Outcome {
-  const statuses = Object.keys(OUTCOMES);
+  const statuses = [...OUTCOMES.keys()] as string[];
   const found = parts.findLast(([at]) => statuses[at - number] !== undefined);
   const status = statuses[(found?.[0] ?? 0) - number];
   if (!found || status === undefined) {
     return refuse();
   }
-  return { status, ...readFields(OUTCOMES[status] ?? [], readParts(bytesIn(found[1]))) } as Outcome;
+  return { status, ...readFields(OUTCOMES.get(status) ?? [], readParts(bytesIn(found[1]))) } as Outcome;
 }
 
 function readPayload(parts: readonly Part[]): Payload {
@@ -275,11 +275,11 @@ function readParts(message: Uint8Array): Part[] {
 }
 
 function objectOf(kind: Kind): readonly Field[] | undefined {
-  return OBJECTS[kind] ?? SENT_OBJECTS[kind];
+  return OBJECTS.get(kind) ?? SENT_OBJECTS.get(kind);
 }
 
 function isList(kind: Kind): boolean {
-  return kind === "members" || SENT_OBJECTS[kind] !== undefined;
+  return kind === "members" || SENT_OBJECTS.has(kind);
 }
 
 function lastOf(parts: readonly Part[], number: number): number | Uint8Array | undefined {
@@ -298,12 +298,12 @@ function textOf(bytes: Uint8Array): string {
   try {
     return DECODER.decode(bytes);
   } catch {
-    throw new Malformed("syntax");
+    return refuse("syntax");
   }
 }
 
 function cutOff(): never {
-  throw new Malformed("syntax");
+  return refuse("syntax");
 }
 
 const ENCODER = new TextEncoder();
@@ -311,10 +311,10 @@ const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** How many more numbers of the Protobuf schema a field takes: it is one of several there. */
 const SKIPPED: Partial<Record<Kind, number>> = { start: 2, outcome: 3 };
 const SENT_OBJECTS = fields({
-  cursors: "channel epoch offset:number delivery:delivery presence:presence",
-  places: "channel offset:number",
+  cursors: "channel epoch offset# delivery presence",
+  places: "channel offset#",
 });
-const AFTER = fields({ after: "after:number epoch?" })["after"] ?? [];
+const AFTER = fields({ after: "after# epoch?" }).get("after") ?? [];
 /** Words by their numbers. */
 const WORDS: Partial<Record<Kind, readonly string[]>> = {
   standing: STANDINGS,

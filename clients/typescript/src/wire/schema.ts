@@ -8,11 +8,7 @@ import { ERROR_CODES, type ErrorCode } from "../codes.js";
 import { refuse } from "./malformed.js";
 
 /** One field of an object. */
-export interface Field {
-  readonly name: string;
-  readonly kind: Kind;
-  readonly isOptional: boolean;
-}
+export type Field = readonly [name: string, kind: Kind, isOptional: boolean];
 
 /** What a field holds; `members` is a list of objects, `limits` one object. Epochs, sessions and
  * tokens are opaque texts. */
@@ -22,38 +18,37 @@ export type Kind = "text" | "number" | "error" | "payload" | "outcome" | "standi
 export type SentKind = "start" | "delivery" | "presence" | "cursors" | "places";
 
 /** The fields of every object. */
-export type Fields = Readonly<Record<string, readonly Field[]>>;
+export type Fields = ReadonlyMap<unknown, readonly Field[]>;
 
 /** The server's frames, in the order of their numbers in the Protobuf schema. */
 export const SERVER_FRAMES = fields({
-  welcome:
-    "standing:standing session token generation:number accepted:number principal? server ping_interval_ms:number session_expiry_ms:number limits:limits",
-  reply: "number:number outcome:outcome",
-  request: "number:number command payload:payload deadline_ms?:number",
-  cancel: "number:number",
-  subscribed: "channel epoch offset:number head:number member_count:number",
-  unsubscribed: "channel error?:error message?",
-  event: "channel offset:number at_ms:number payload:payload",
-  gap: "channel from_epoch from:number to?:number reason epoch offset:number",
-  presence: "channel joined:members left:members member_count:number",
-  ack: "number:number",
+  welcome: "standing session token generation# accepted# principal? server ping_interval_ms# session_expiry_ms# limits",
+  reply: "number# outcome",
+  request: "number# command payload deadline_ms?#",
+  cancel: "number#",
+  subscribed: "channel epoch offset# head# member_count#",
+  unsubscribed: "channel error? message?",
+  event: "channel offset# at_ms# payload",
+  gap: "channel from_epoch from# to?# reason epoch offset#",
+  presence: "channel joined:members left:members member_count#",
+  ack: "number#",
   ping: "",
   pong: "",
-  goaway: "window_ms:number reason",
-  problem: "error:error message channel?",
+  goaway: "window_ms# reason",
+  problem: "error message channel?",
 });
 
 /** The objects that stand inside of frames. */
 export const OBJECTS: Fields = fields({
-  limits: "request_count_max:number message_bytes_max:number subscription_count_max:number request_bytes_max?:number",
+  limits: "request_count_max# message_bytes_max# subscription_count_max# request_bytes_max?#",
   members: "session principal?",
 });
 
 /** What belongs to each status of an outcome, in the order of their numbers. */
 export const OUTCOMES = fields({
-  done: "payload:payload",
-  published: "epoch offset:number",
-  failed: "error:error message",
+  done: "payload",
+  published: "epoch offset#",
+  failed: "error message",
   indeterminate: "",
 });
 
@@ -73,11 +68,14 @@ export function checkNumber(number: unknown): number {
   return Number.isSafeInteger(number) && (number as number) >= 0 ? (number as number) : refuse();
 }
 
-/** Reads a table: names, each with its kind unless that is `text`. */
+/**
+ * Reads a table: names, each with `?` where the field may be absent. `#` marks a number, and a colon stands
+ * before a kind that has another name than the field. A name that is no kind's is that of a text.
+ */
 export function fields(table: Record<string, string>): Fields {
-  const read = (field: string) => {
-    const [name = "", kind = "text"] = field.split(":");
-    return { name: name.replace("?", ""), kind: kind as Kind, isOptional: name.endsWith("?") };
-  };
-  return Object.fromEntries(Object.entries(table).map(([type, text]) => [type, text ? text.split(" ").map(read) : []]));
+  const read = ([, name = "", optional, number, kind = name]: RegExpExecArray) =>
+    [name, (number ? "number" : kind) as Kind, Boolean(optional)] as const;
+  return new Map(
+    Object.entries(table).map(([type, text]) => [type, [...text.matchAll(/(\w+)(\?)?(#)?:?(\w+)?/g)].map(read)]),
+  );
 }
