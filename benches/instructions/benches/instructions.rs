@@ -45,7 +45,7 @@ fn parse((mut side, mut input): (Side, Vec<u8>)) -> Side {
 
 // Parses 16 commands of the command dialect, and puts their replies into the outbox.
 #[library_benchmark]
-#[bench::of_16(args = (16), setup = commanded, config = accepted(92_115))]
+#[bench::of_16(args = (16), setup = commanded, config = accepted(52_684))]
 fn command((mut side, mut input): (Side, Vec<u8>)) -> Side {
     let mut rest = input.as_mut_slice();
     let mut out = Vec::new();

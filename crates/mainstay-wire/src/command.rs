@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::json::{Scanner, write_integer, write_string};
 
 /// A command, its reply, or an event: the dialect has one shape for all of them.
 ///
@@ -27,6 +28,18 @@ pub struct CommandMessage<'a> {
 impl<'a> CommandMessage<'a> {
     /// Reads a message from JSON text.
     pub fn parse(json: &'a [u8]) -> Result<CommandMessage<'a>, Malformed> {
+        match std::str::from_utf8(json) {
+            Ok(json) => CommandMessage::parse_text(json),
+            Err(_) => CommandMessage::parse_any(json),
+        }
+    }
+
+    /// The same from what is known to be UTF-8.
+    pub fn parse_text(json: &'a str) -> Result<CommandMessage<'a>, Malformed> {
+        parse_plain(json).map_or_else(|| CommandMessage::parse_any(json.as_bytes()), Ok)
+    }
+
+    fn parse_any(json: &'a [u8]) -> Result<CommandMessage<'a>, Malformed> {
         serde_json::from_slice(json).map_err(|error| Malformed {
             request_id: find_request_id(json),
             problem: error.to_string(),
@@ -35,9 +48,17 @@ impl<'a> CommandMessage<'a> {
 
     /// Appends the message as JSON text to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
-        // Numbers, booleans and strings always serialize, and a Vec takes any number of bytes.
-        let written = serde_json::to_writer(out, self);
-        assert!(written.is_ok(), "a command message serializes");
+        out.extend_from_slice(b"{\"requestID\":");
+        write_integer(self.request_id, out);
+        out.extend_from_slice(b",\"command\":");
+        write_string(&self.command, out);
+        out.extend_from_slice(b",\"someOtherThing\":");
+        write_string(&self.some_other_thing, out);
+        out.extend_from_slice(if self.success {
+            b",\"success\":true}"
+        } else {
+            b",\"success\":false}"
+        });
     }
 }
 
@@ -58,15 +79,27 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-impl Serialize for CommandMessage<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut message = serializer.serialize_struct("CommandMessage", 4)?;
-        message.serialize_field("requestID", &self.request_id)?;
-        message.serialize_field("command", &self.command)?;
-        message.serialize_field("someOtherThing", &self.some_other_thing)?;
-        message.serialize_field("success", &self.success)?;
-        message.end()
+/// Reads a message that has nothing unusual in it.
+fn parse_plain(text: &str) -> Option<CommandMessage<'_>> {
+    let mut message = CommandMessage::default();
+    let mut scanner = Scanner::new(text);
+    scanner.sign(b'{')?;
+    loop {
+        let field = Field::named(scanner.string()?);
+        scanner.sign(b':')?;
+        match field {
+            Field::RequestId => message.request_id = scanner.integer()?,
+            Field::Command => message.command = Cow::Borrowed(scanner.string()?),
+            Field::SomeOtherThing => message.some_other_thing = Cow::Borrowed(scanner.string()?),
+            Field::Success => message.success = scanner.boolean()?,
+            Field::Unknown => return None,
+        }
+        if scanner.sign(b',').is_none() {
+            break;
+        }
     }
+    scanner.sign(b'}')?;
+    scanner.end().map(|()| message)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for CommandMessage<'a> {
@@ -118,6 +151,23 @@ enum Field {
     Unknown,
 }
 
+impl Field {
+    fn named(name: &str) -> Field {
+        match name {
+            // As they are written nearly always, which takes no loop to see.
+            "requestID" => Field::RequestId,
+            "command" => Field::Command,
+            "someOtherThing" => Field::SomeOtherThing,
+            "success" => Field::Success,
+            name if name.eq_ignore_ascii_case("requestID") => Field::RequestId,
+            name if name.eq_ignore_ascii_case("command") => Field::Command,
+            name if name.eq_ignore_ascii_case("someOtherThing") => Field::SomeOtherThing,
+            name if name.eq_ignore_ascii_case("success") => Field::Success,
+            _ => Field::Unknown,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
         struct NameVisitor;
@@ -129,13 +179,7 @@ impl<'de> Deserialize<'de> for Field {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
-                Ok(match name {
-                    name if name.eq_ignore_ascii_case("requestID") => Field::RequestId,
-                    name if name.eq_ignore_ascii_case("command") => Field::Command,
-                    name if name.eq_ignore_ascii_case("someOtherThing") => Field::SomeOtherThing,
-                    name if name.eq_ignore_ascii_case("success") => Field::Success,
-                    _ => Field::Unknown,
-                })
+                Ok(Field::named(name))
             }
         }
         deserializer.deserialize_identifier(NameVisitor)
@@ -179,6 +223,7 @@ fn find_request_id(json: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parse(json: &str) -> Result<CommandMessage<'_>, Malformed> {
         CommandMessage::parse(json.as_bytes())
@@ -237,5 +282,53 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_malformed_too() {
         assert!(CommandMessage::parse(b"{\"command\":\"\xff\"}").is_err());
+    }
+
+    /// Members with names known, odd and unknown, values of all kinds, escapes, spaces.
+    fn members() -> impl Strategy<Value = String> {
+        let name = "requestID|RequestID|command|COMMAND|someOtherThing|success|Success|other|comm\\\\u0061nd";
+        let value = r#"-?[0-9]{1,20}|-?[0-9]\.[0-9]|true|false|tru|null|"[ -!#-\[\]-~é😀\n]{0,20}"|"a\\\\n\\\\u00e9"|"\\\\ud800"|\[1\]|\{\}"#;
+        let member = (name, "[ \n\t]?", "[ \r]?:[ ]?", value);
+        member.prop_map(|(name, space, colon, value)| format!(r#"{space}"{name}"{colon}{value}"#))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_read_as_serde_json_reads_it(
+            members in prop::collection::vec(members(), 0..6),
+            end in r"[}]|[}] |,[}]|[}][}]|",
+        ) {
+            let json = format!("{{{}{end}", members.join(","));
+            if let Some(message) = parse_plain(&json) {
+                prop_assert_eq!(Ok(message), CommandMessage::parse_any(json.as_bytes()), "{}", json);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(
+            request_id: i64,
+            command: String,
+            some_other_thing: String,
+            success: bool,
+        ) {
+            let message = CommandMessage {
+                request_id,
+                command: command.into(),
+                some_other_thing: some_other_thing.into(),
+                success,
+            };
+            let mut json = Vec::new();
+            message.write(&mut json);
+            prop_assert_eq!(CommandMessage::parse_any(&json), Ok(message.clone()));
+            prop_assert_eq!(CommandMessage::parse(&json), Ok(message));
+        }
+    }
+
+    #[test]
+    fn the_usual_message_is_plain() {
+        let json = r#"{"requestID":1,"command":"Pause","someOtherThing":"é","success":false}"#;
+        assert!(parse_plain(json).is_some());
+        assert!(parse_plain(r#" {"RequestID": -1, "success" : true } "#).is_some());
+        assert!(parse_plain("{\"command\":\"\n\"}").is_none(), "control characters are escaped");
     }
 }

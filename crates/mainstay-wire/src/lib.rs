@@ -51,6 +51,8 @@ pub use limits::{Limits, Timing};
 
 pub mod command;
 
+mod json;
+
 mod channel;
 pub use channel::{ChannelName, InvalidChannelName};
 

@@ -1,0 +1,200 @@
+//! JSON that is as plain as nearly all of it is, read and written without serde.
+//!
+//! Reading stops at whatever is unusual (an escape, a fraction, a nested value), and serde_json reads
+//! the message from its beginning; so what is valid, and what it means, is said in one place. What is
+//! written is byte for byte what serde_json writes.
+
+use serde::Serialize;
+
+/// A walk over a JSON text. Every step passes over spaces in front of what it takes, and is `None`
+/// where something else stands: then nothing is known but that the text is not plain.
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Scanner<'a> {
+        Scanner { text, at: 0 }
+    }
+
+    /// Takes one of the signs that hold values together.
+    pub(crate) fn sign(&mut self, sign: u8) -> Option<()> {
+        self.skip_spaces();
+        let is_there = self.rest().first() == Some(&sign);
+        self.at += usize::from(is_there);
+        is_there.then_some(())
+    }
+
+    /// A string without escapes.
+    pub(crate) fn string(&mut self) -> Option<&'a str> {
+        self.sign(b'"')?;
+        let length = plain_length(self.rest());
+        let (start, end) = (self.at, self.at + length);
+        self.at = end + 1;
+        // Not a backslash or a control character.
+        let is_closed = self.text.as_bytes().get(end) == Some(&b'"');
+        if is_closed { self.text.get(start..end) } else { None }
+    }
+
+    /// An integer of so few digits that it fits.
+    pub(crate) fn integer(&mut self) -> Option<i64> {
+        self.skip_spaces();
+        let is_negative = self.rest().first() == Some(&b'-');
+        self.at += usize::from(is_negative);
+        let digits = self.rest();
+        let mut number = 0;
+        let mut count = 0;
+        while let Some(digit @ b'0'..=b'9') = digits.get(count)
+            && count < DIGIT_COUNT_MAX
+        {
+            number = number * 10 + i64::from(digit - b'0');
+            count += 1;
+        }
+        // A leading zero is an error, and -0 no integer.
+        let is_plain = match digits.first() {
+            Some(b'0') => count == 1 && !is_negative,
+            _ => count > 0,
+        };
+        let is_whole = !matches!(digits.get(count), Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
+        self.at += count;
+        (is_plain && is_whole).then_some(if is_negative { -number } else { number })
+    }
+
+    pub(crate) fn boolean(&mut self) -> Option<bool> {
+        self.skip_spaces();
+        let (value, length) = match self.rest() {
+            [b't', b'r', b'u', b'e', ..] => (true, 4),
+            [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
+            _ => return None,
+        };
+        self.at += length;
+        Some(value)
+    }
+
+    /// That nothing follows.
+    pub(crate) fn end(&mut self) -> Option<()> {
+        self.skip_spaces();
+        self.rest().is_empty().then_some(())
+    }
+
+    fn skip_spaces(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.rest().first() {
+            self.at += 1;
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+}
+
+/// Appends `text` as a JSON string. What needs no escape, nearly always all of it, is copied in one
+/// piece.
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
+    if plain_length(text.as_bytes()) < text.len() {
+        // A string always serializes, and a Vec takes any number of bytes.
+        let written = serde_json::to_writer(out, text);
+        assert!(written.is_ok(), "a string serializes");
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends an integer.
+pub(crate) fn write_integer(integer: impl Serialize, out: &mut Vec<u8>) {
+    let written = serde_json::to_writer(out, &integer);
+    assert!(written.is_ok(), "an integer serializes");
+}
+
+/// How many bytes at the front stand in a JSON string as they are: up to the first quote, backslash
+/// or control character.
+fn plain_length(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<WORD_BYTES>();
+    for (index, word) in words.iter().enumerate() {
+        let special = find_special(u64::from_le_bytes(*word));
+        if special != 0 {
+            return index * WORD_BYTES + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &u8| *byte >= 0x20 && !matches!(byte, b'"' | b'\\');
+    text.len() - rest.len() + rest.iter().take_while(|byte| is_plain(byte)).count()
+}
+
+/// Sets the top bit of the first byte that cannot stand in a JSON string as it is. Bits above the
+/// first mean nothing: a borrow may have set them.
+fn find_special(word: u64) -> u64 {
+    let below = |word: u64, bound: u8| word.wrapping_sub(u64::MAX / 255 * u64::from(bound)) & !word;
+    let is = |byte: u8| below(word ^ (u64::MAX / 255 * u64::from(byte)), 1);
+    (below(word, 0x20) | is(b'"') | is(b'\\')) & (u64::MAX / 255 * 0x80)
+}
+
+const WORD_BYTES: usize = 8;
+/// One fewer than the largest 64-bit integer has.
+const DIGIT_COUNT_MAX: usize = 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_byte_at_every_place_is_plain_or_not() {
+        for length in 1..20 {
+            for place in 0..length {
+                for byte in 0..=255 {
+                    let mut text = vec![b'\x80'; length];
+                    text[place] = byte;
+                    let is_special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    let expected = if is_special { place } else { length };
+                    assert_eq!(plain_length(&text), expected, "{byte:#x} at {place} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_what_serde_json_says_or_left_to_it() {
+        let ends = ["9223372036854775807", "-9223372036854775808", "999999999999999999"];
+        let odd = ["-", "", "00", "01", "-0", "-01", "1.0", "1e3", "1E3", "1-", "+1", " 12 "];
+        for text in ends.into_iter().chain(odd) {
+            let mut scanner = Scanner::new(text);
+            if let Some(number) = scanner.integer()
+                && scanner.end().is_some()
+            {
+                assert_eq!(serde_json::from_str::<i64>(text).ok(), Some(number), "{text}");
+            }
+        }
+        assert_eq!(Scanner::new("-999999999999999999").integer(), Some(-999_999_999_999_999_999));
+        assert_eq!(Scanner::new("1000000000000000000").integer(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_written_as_serde_json_writes_them(text in "[ -~\\x00-\\x1f\"\\\\é€😀\u{7f}]{0,40}") {
+            let mut out = Vec::new();
+            write_string(&text, &mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&text).expect("a string"));
+        }
+
+        #[test]
+        fn numbers_are_read_as_serde_json_reads_them(number: i64, spaces in "[ \n\r\t]{0,3}") {
+            let text = format!("{spaces}{number}{spaces}");
+            let mut scanner = Scanner::new(&text);
+            match scanner.integer() {
+                Some(read) => prop_assert_eq!((read, scanner.end()), (number, Some(()))),
+                None => prop_assert!(number.to_string().len() > DIGIT_COUNT_MAX),
+            }
+        }
+
+        #[test]
+        fn strings_are_read_as_serde_json_reads_them(text in "\"[ -~\\x00-\\x1fé😀]{0,20}\"[ \n}]{0,2}") {
+            let mut scanner = Scanner::new(&text);
+            if let Some(string) = scanner.string() && scanner.end().is_some() {
+                prop_assert_eq!(serde_json::from_str::<String>(&text).ok(), Some(string.to_owned()));
+            }
+        }
+    }
+}
