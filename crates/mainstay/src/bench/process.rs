@@ -32,11 +32,27 @@ impl Process {
     /// # Errors
     /// The process is gone, or this is not Linux.
     pub(super) fn cpu_time(&self) -> io::Result<Duration> {
+        self.cpu_time_where(|_| true)
+    }
+
+    /// CPU time so far of its threads with this name.
+    ///
+    /// # Errors
+    /// As [`cpu_time`](Process::cpu_time).
+    pub(super) fn thread_cpu_time(&self, name: &str) -> io::Result<Duration> {
+        self.cpu_time_where(|folder| {
+            fs::read_to_string(folder.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        })
+    }
+
+    fn cpu_time_where(&self, is_counted: impl Fn(&Path) -> bool) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(self.folder.join("task"))? {
             let folder = thread?.path();
-            // A thread may end between being listed and being read.
-            total += thread_cpu_time(&folder).unwrap_or_default();
+            if is_counted(&folder) {
+                // A thread may end between being listed and being read.
+                total += cpu_time_in(&folder).unwrap_or_default();
+            }
         }
         Ok(total)
     }
@@ -81,7 +97,7 @@ pub(super) struct Memory {
     pub(super) anonymous_bytes: u64,
 }
 
-fn thread_cpu_time(folder: &Path) -> Option<Duration> {
+fn cpu_time_in(folder: &Path) -> Option<Duration> {
     let read = |name| fs::read_to_string(folder.join(name)).ok();
     // Nanoseconds, where the kernel keeps them; else ticks of 10 ms.
     read("schedstat")
@@ -114,6 +130,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
     use std::time::Instant;
 
     use super::*;
@@ -159,6 +178,29 @@ mod tests {
             "{before:?} {after:?}"
         );
         assert!(held.iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn a_thread_is_told_from_the_others_by_its_name() {
+        let process = Process::own();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let busy = {
+            let is_over = Arc::clone(&is_over);
+            let spin = move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            };
+            thread::Builder::new().name("busy-for-a-test".to_owned()).spawn(spin).unwrap()
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while process.thread_cpu_time("busy-for-a-test").unwrap() < Duration::from_millis(20) {
+            assert!(Instant::now() < deadline, "a busy thread uses CPU time");
+            thread::yield_now();
+        }
+        assert_eq!(process.thread_cpu_time("busy").unwrap(), Duration::ZERO, "a part of a name");
+        is_over.store(true, Ordering::Relaxed);
+        busy.join().unwrap();
     }
 
     #[test]

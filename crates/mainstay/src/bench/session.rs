@@ -14,6 +14,7 @@ mod resume;
 mod server;
 
 use std::ffi::OsString;
+use std::io;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, value_parser};
@@ -258,6 +259,28 @@ struct Stage {
     server_arguments: Vec<OsString>,
 }
 
+/// CPU time of a server's process.
+#[derive(Clone, Copy, Debug)]
+struct ServerCpu {
+    total: Duration,
+    /// Of the one thread that owns what all sessions share.
+    keeper: Duration,
+}
+
+impl ServerCpu {
+    fn read(process: &Process) -> io::Result<ServerCpu> {
+        let (total, keeper) = (process.cpu_time()?, process.thread_cpu_time(KEEPER_THREAD)?);
+        Ok(ServerCpu { total, keeper })
+    }
+
+    fn since(self, before: ServerCpu) -> ServerCpu {
+        ServerCpu {
+            total: self.total.saturating_sub(before.total),
+            keeper: self.keeper.saturating_sub(before.keeper),
+        }
+    }
+}
+
 impl Stage {
     fn process(&self) -> Result<&Process, FleetError> {
         let unknown = || FleetError::Server("its process is not known".to_owned());
@@ -265,13 +288,13 @@ impl Stage {
     }
 
     /// What the server has used so far, where its process is known.
-    fn cpu_time(&self) -> Result<Option<Duration>, FleetError> {
-        Ok(self.process.as_ref().map(Process::cpu_time).transpose()?)
+    fn cpu_time(&self) -> Result<Option<ServerCpu>, FleetError> {
+        Ok(self.process.as_ref().map(ServerCpu::read).transpose()?)
     }
 
-    fn cpu_since(&self, before: Option<Duration>) -> Result<Option<Duration>, FleetError> {
+    fn cpu_since(&self, before: Option<ServerCpu>) -> Result<Option<ServerCpu>, FleetError> {
         let after = self.cpu_time()?;
-        Ok(after.zip(before).map(|(after, before)| after.saturating_sub(before)))
+        Ok(after.zip(before).map(|(after, before)| after.since(before)))
     }
 
     /// The server's memory, once it has come to rest. Its pings are answered meanwhile.
@@ -342,5 +365,7 @@ const MISSED_MAX: i64 = 10_000;
 /// No more than there are channels to hear.
 const SUBSCRIPTIONS_MAX: i64 = 64;
 const CHANNEL_COUNT: u32 = 100;
+/// What the server calls it; 15 characters, which is as many as Linux keeps.
+const KEEPER_THREAD: &str = "mainstay-keeper";
 const SOURCES_MAX: i64 = 65_000;
 const RATE_MAX: u32 = 1_000_000;

@@ -11,6 +11,7 @@ use super::super::report::{
     flaws_json, grouped, latencies, latency_json, ratio, row, time, write_flaws,
 };
 use super::super::tally::Tally;
+use super::ServerCpu;
 
 /// Figures, for people and as JSON alike.
 pub(in super::super) struct SessionReport {
@@ -37,7 +38,7 @@ impl SessionReport {
         name: &'static str,
         count: u64,
         elapsed: Duration,
-        cpu: Option<Duration>,
+        cpu: Option<ServerCpu>,
     ) {
         let per_second = ratio(count as f64, elapsed.as_secs_f64());
         let text = format!("{}/s ({} in all)", grouped(per_second.round() as u64), grouped(count));
@@ -46,10 +47,15 @@ impl SessionReport {
         self.figure(&format!("{name}_per_second"), per_second);
         self.figure("seconds", elapsed.as_secs_f64());
         let Some(cpu) = cpu else { return };
-        let each = ratio(cpu.as_secs_f64() * 1e9, count as f64);
-        let percent = 100.0 * ratio(cpu.as_secs_f64(), elapsed.as_secs_f64());
-        self.rows.push(("server CPU", format!("{each:.0} ns each, {percent:.0} % of one CPU")));
-        self.figure("server_cpu_ns_each", each);
+        let each = |time: Duration| ratio(time.as_secs_f64() * 1e9, count as f64);
+        let percent = 100.0 * ratio(cpu.total.as_secs_f64(), elapsed.as_secs_f64());
+        let (total, keeper) = (each(cpu.total), each(cpu.keeper));
+        let text = format!(
+            "{total:.0} ns each ({keeper:.0} ns of it the keeper's), {percent:.0} % of one CPU"
+        );
+        self.rows.push(("server CPU", text));
+        self.figure("server_cpu_ns_each", total);
+        self.figure("keeper_cpu_ns_each", keeper);
         self.figure("server_cpu_percent", percent);
     }
 
