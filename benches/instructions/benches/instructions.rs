@@ -33,8 +33,8 @@ main!(library_benchmark_groups = [wire, hub, node]);
 
 // Parses masked binary messages that arrived with one read.
 #[library_benchmark]
-#[bench::small_16(args = (64, 16), setup = arrived, config = accepted(8_950))]
-#[bench::large(args = (16 * 1024, 1), setup = arrived, config = accepted(3_925))]
+#[bench::small_16(args = (64, 16), setup = arrived, config = accepted(6_869))]
+#[bench::large(args = (16 * 1024, 1), setup = arrived, config = accepted(3_794))]
 fn parse((mut side, mut input): (Side, Vec<u8>)) -> Side {
     let mut rest = input.as_mut_slice();
     while let Some(message) = side.connection.receive(side.now, &mut rest, &mut side.inflater) {
@@ -45,7 +45,7 @@ fn parse((mut side, mut input): (Side, Vec<u8>)) -> Side {
 
 // Parses 16 commands of the command dialect, and puts their replies into the outbox.
 #[library_benchmark]
-#[bench::of_16(args = (16), setup = commanded, config = accepted(52_684))]
+#[bench::of_16(args = (16), setup = commanded, config = accepted(42_856))]
 fn command((mut side, mut input): (Side, Vec<u8>)) -> Side {
     let mut rest = input.as_mut_slice();
     let mut out = Vec::new();
@@ -66,8 +66,8 @@ fn command((mut side, mut input): (Side, Vec<u8>)) -> Side {
 
 // Encodes an event of 128 bytes once, as a frame that all its subscribers share.
 #[library_benchmark]
-#[bench::json(args = (Encoding::Json), setup = event_for, config = accepted(1_152))]
-#[bench::protobuf(args = (Encoding::Protobuf), setup = event_for, config = accepted(1_141))]
+#[bench::json(args = (Encoding::Json), setup = event_for, config = accepted(1_143))]
+#[bench::protobuf(args = (Encoding::Protobuf), setup = event_for, config = accepted(1_129))]
 fn encode((encoding, frame, mut out): (Encoding, ServerFrame, Vec<u8>)) -> (Bytes, ServerFrame) {
     encoding.encode_server(&frame, &mut out);
     (shared_frame(encoding.opcode(), Compression::Plain, &out), frame)

@@ -85,9 +85,7 @@ fn parse_plain(text: &str) -> Option<CommandMessage<'_>> {
     let mut scanner = Scanner::new(text);
     scanner.sign(b'{')?;
     loop {
-        let field = Field::named(scanner.string()?);
-        scanner.sign(b':')?;
-        match field {
+        match next_field(&mut scanner)? {
             Field::RequestId => message.request_id = scanner.integer()?,
             Field::Command => message.command = Cow::Borrowed(scanner.string()?),
             Field::SomeOtherThing => message.some_other_thing = Cow::Borrowed(scanner.string()?),
@@ -100,6 +98,22 @@ fn parse_plain(text: &str) -> Option<CommandMessage<'_>> {
     }
     scanner.sign(b'}')?;
     scanner.end().map(|()| message)
+}
+
+fn next_field(scanner: &mut Scanner<'_>) -> Option<Field> {
+    scanner.skip_spaces();
+    // As they are nearly always written.
+    if scanner.literal(br#""requestID":"#) {
+        return Some(Field::RequestId);
+    } else if scanner.literal(br#""command":"#) {
+        return Some(Field::Command);
+    } else if scanner.literal(br#""someOtherThing":"#) {
+        return Some(Field::SomeOtherThing);
+    } else if scanner.literal(br#""success":"#) {
+        return Some(Field::Success);
+    }
+    let field = Field::named(scanner.string()?);
+    scanner.sign(b':').map(|()| field)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for CommandMessage<'a> {
@@ -154,11 +168,6 @@ enum Field {
 impl Field {
     fn named(name: &str) -> Field {
         match name {
-            // As they are written nearly always, which takes no loop to see.
-            "requestID" => Field::RequestId,
-            "command" => Field::Command,
-            "someOtherThing" => Field::SomeOtherThing,
-            "success" => Field::Success,
             name if name.eq_ignore_ascii_case("requestID") => Field::RequestId,
             name if name.eq_ignore_ascii_case("command") => Field::Command,
             name if name.eq_ignore_ascii_case("someOtherThing") => Field::SomeOtherThing,

@@ -71,6 +71,7 @@ impl FrameHead {
     ///
     /// Each rule is checked on the first byte that can break it, so that a peer which drips a bad
     /// head is refused at once. `compression` says what the handshake agreed on.
+    #[inline]
     pub fn parse(
         input: &[u8],
         sender: Role,
@@ -118,6 +119,7 @@ impl FrameHead {
     }
 
     /// Appends the head's bytes to `out`.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut first = self.opcode as u8;
         if self.fin {
@@ -126,16 +128,15 @@ impl FrameHead {
         if self.compression == Compression::Deflate {
             first |= 0x40;
         }
-        out.push(first);
         let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
         match self.payload_bytes {
-            length @ 0..=125 => out.push(mask_bit | length as u8),
+            length @ 0..=125 => out.extend_from_slice(&[first, mask_bit | length as u8]),
             length @ 126..=0xffff => {
-                out.push(mask_bit | 126);
-                out.extend_from_slice(&(length as u16).to_be_bytes());
+                let [high, low] = (length as u16).to_be_bytes();
+                out.extend_from_slice(&[first, mask_bit | 126, high, low]);
             }
             length => {
-                out.push(mask_bit | 127);
+                out.extend_from_slice(&[first, mask_bit | 127]);
                 out.extend_from_slice(&length.to_be_bytes());
             }
         }

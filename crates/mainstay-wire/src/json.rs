@@ -26,6 +26,14 @@ impl<'a> Scanner<'a> {
         is_there.then_some(())
     }
 
+    /// Takes exactly these bytes if they are there, which takes no loop to see.
+    #[inline(always)]
+    pub(crate) fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
+        let is_there = self.rest().first_chunk() == Some(literal);
+        self.at += if is_there { N } else { 0 };
+        is_there
+    }
+
     /// A string without escapes.
     pub(crate) fn string(&mut self) -> Option<&'a str> {
         self.sign(b'"')?;
@@ -78,7 +86,7 @@ impl<'a> Scanner<'a> {
         self.rest().is_empty().then_some(())
     }
 
-    fn skip_spaces(&mut self) {
+    pub(crate) fn skip_spaces(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.rest().first() {
             self.at += 1;
         }
@@ -119,8 +127,12 @@ fn plain_length(text: &[u8]) -> usize {
             return index * WORD_BYTES + special.trailing_zeros() as usize / 8;
         }
     }
-    let is_plain = |byte: &u8| *byte >= 0x20 && !matches!(byte, b'"' | b'\\');
-    text.len() - rest.len() + rest.iter().take_while(|byte| is_plain(byte)).count()
+    let Some(last) = text.last_chunk() else {
+        let is_plain = |byte: &u8| *byte >= 0x20 && !matches!(byte, b'"' | b'\\');
+        return rest.iter().take_while(|byte| is_plain(byte)).count();
+    };
+    // Once more what was looked at already, and what is left; without a find this is the length.
+    text.len() - WORD_BYTES + find_special(u64::from_le_bytes(*last)).trailing_zeros() as usize / 8
 }
 
 /// Sets the top bit of the first byte that cannot stand in a JSON string as it is. Bits above the

@@ -11,7 +11,12 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     for word in words {
         *word = (u128::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    for (byte, mask) in rest.iter_mut().zip(key.iter().cycle()) {
+    let narrow = u32::from_ne_bytes(key);
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(key) {
         *byte ^= mask;
     }
 }

@@ -70,6 +70,11 @@ impl Reader {
         limits: &Limits,
         inflater: &mut Inflater,
     ) -> Result<Option<Message<'a>>, Violation> {
+        if !self.is_in_message()
+            && let Some((opcode, payload)) = self.take_whole(input, limits)
+        {
+            return borrowed_message(opcode == Opcode::Text, payload).map(Some);
+        }
         loop {
             let mut progress = match self.frame.take() {
                 Some(progress) => progress,
@@ -102,6 +107,30 @@ impl Reader {
     /// Whether a message has begun and not ended.
     pub fn is_in_message(&self) -> bool {
         self.head_len > 0 || self.frame.is_some() || self.fragmented.is_some()
+    }
+
+    /// Takes a message that is one plain frame and lies whole in the input, as nearly every one does.
+    /// Nothing of it has to be remembered. Whatever is missing or wrong shows when the frame is read
+    /// step by step.
+    fn take_whole<'a>(
+        &self,
+        input: &mut &'a mut [u8],
+        limits: &Limits,
+    ) -> Option<(Opcode, &'a mut [u8])> {
+        let (head, head_bytes) = FrameHead::parse(input, self.sender, self.compression).ok()??;
+        let length = usize::try_from(head.payload_bytes).ok()?;
+        let is_plain = head.fin && head.compression == Compression::Plain;
+        let is_data = matches!(head.opcode, Opcode::Text | Opcode::Binary);
+        let is_here = length <= input.len() - head_bytes && length <= limits.message_bytes_max;
+        if !(is_plain && is_data && is_here) {
+            return None;
+        }
+        take_front(input, head_bytes);
+        let payload = take_front(input, length);
+        if let Some(key) = head.mask {
+            apply_mask(payload, key, 0);
+        }
+        Some((head.opcode, payload))
     }
 
     fn read_head(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHead>, Violation> {
@@ -211,11 +240,7 @@ impl Reader {
                 self.utf8.finish()?;
                 owned_message(is_text, kept).map(Some)
             }
-            (Compression::Plain, true) if is_text => {
-                let text = std::str::from_utf8(piece).map_err(|_| Violation::InvalidUtf8)?;
-                Ok(Some(Message::Text(Cow::Borrowed(text))))
-            }
-            (Compression::Plain, true) => Ok(Some(Message::Binary(Cow::Borrowed(piece)))),
+            (Compression::Plain, true) => borrowed_message(is_text, piece).map(Some),
         }
     }
 
@@ -236,6 +261,14 @@ impl Reader {
             _ => Message::Pong(payload),
         })
     }
+}
+
+fn borrowed_message(is_text: bool, payload: &[u8]) -> Result<Message<'_>, Violation> {
+    if !is_text {
+        return Ok(Message::Binary(Cow::Borrowed(payload)));
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
+    Ok(Message::Text(Cow::Borrowed(text)))
 }
 
 fn owned_message(is_text: bool, payload: Vec<u8>) -> Result<Message<'static>, Violation> {
