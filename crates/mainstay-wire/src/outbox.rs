@@ -17,6 +17,9 @@ use crate::frame::{Compression, Opcode, encode_frame};
 /// (RFC 6455 §5.5.3 allows it).
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// Shared frames that came when nothing waited, before all others: whoever keeps up with a
+    /// fan-out has no need of a queue, and so of no memory but this.
+    front: Option<Bytes>,
     queue: VecDeque<Chunk>,
     tail: Vec<u8>,
     /// Bytes of the first chunk that are already written.
@@ -60,6 +63,11 @@ impl Outbox {
             // Every chunk of the queue has something to write.
             return;
         }
+        if self.bytes == 0 {
+            self.bytes = frames.len();
+            self.front = Some(frames);
+            return;
+        }
         self.close_tail();
         self.bytes += frames.len();
         self.queue.push_back(Chunk::Shared(frames));
@@ -84,6 +92,7 @@ impl Outbox {
         let mut pong = Vec::with_capacity(payload.len() + 6);
         encode_frame(Opcode::Pong, Compression::Plain, mask, payload, &mut pong);
         self.bytes += pong.len();
+        self.queue_front();
         // A chunk that is partly on the wire must be finished first.
         let first = usize::from(self.written > 0);
         if first == 1 && self.queue.is_empty() {
@@ -101,15 +110,28 @@ impl Outbox {
 
     /// Forgets everything that has not begun to be written, to make room for a last Close frame.
     pub fn clear_unsent(&mut self) {
+        self.queue_front();
         self.close_tail();
         self.queue.truncate(usize::from(self.written > 0));
         self.pong_count = 0;
         self.bytes = self.queue.front().map_or(0, |chunk| chunk.bytes().len() - self.written);
     }
 
+    /// What waits, if it lies in one piece, as it mostly does.
+    pub fn only_slice(&self) -> Option<&[u8]> {
+        let first = match (&self.front, self.queue.front()) {
+            (Some(front), _) => front,
+            (None, Some(chunk)) => chunk.bytes(),
+            (None, None) => &self.tail,
+        };
+        let rest = first.get(self.written..)?;
+        (rest.len() == self.bytes).then_some(rest)
+    }
+
     /// Fills `slices` with what to write next and gives their number.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICE_COUNT_MAX]) -> usize {
-        let chunks = self.queue.iter().map(Chunk::bytes).chain([self.tail.as_slice()]);
+        let queue = self.queue.iter().map(Chunk::bytes);
+        let chunks = self.front.as_deref().into_iter().chain(queue).chain([self.tail.as_slice()]);
         let mut skip = self.written;
         let mut count = 0;
         for (slot, chunk) in slices.iter_mut().zip(chunks) {
@@ -127,6 +149,20 @@ impl Outbox {
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.bytes, "no more can be written than waits");
         self.bytes -= count;
+        let Some(front) = &self.front else { return self.advance_queue(count) };
+        let unwritten = front.len() - self.written;
+        if count < unwritten {
+            self.written += count;
+            return;
+        }
+        self.front = None;
+        self.written = 0;
+        if count > unwritten {
+            self.advance_queue(count - unwritten);
+        }
+    }
+
+    fn advance_queue(&mut self, count: usize) {
         // Whether the first chunk is one of the pongs that wait whole.
         let mut front_is_pong = self.pong_count > 0 && self.written == 0;
         self.written += count;
@@ -164,9 +200,23 @@ impl Outbox {
         if !self.is_empty() {
             return None;
         }
-        self.queue = VecDeque::new();
+        if self.queue.capacity() > 0 {
+            self.queue = VecDeque::new();
+        }
         let buffer = mem::take(&mut self.tail);
         (buffer.capacity() > 0).then_some(buffer)
+    }
+
+    /// Whether it holds memory that [`reclaim_buffer`](Outbox::reclaim_buffer) would free.
+    pub fn owns_memory(&self) -> bool {
+        self.queue.capacity() > 0 || self.tail.capacity() > 0
+    }
+
+    /// Makes the front a chunk like the others.
+    fn queue_front(&mut self) {
+        if let Some(front) = self.front.take() {
+            self.queue.push_front(Chunk::Shared(front));
+        }
     }
 
     fn close_tail(&mut self) {
@@ -194,6 +244,10 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); SLICE_COUNT_MAX];
         let used = outbox.slices(&mut slices);
         let mut out: Vec<u8> = slices[..used].iter().flat_map(|s| s.to_vec()).collect();
+        match outbox.only_slice() {
+            Some(only) => assert_eq!(only, out),
+            None => assert!(used > 1),
+        }
         out.truncate(count);
         outbox.advance(out.len());
         out
@@ -309,6 +363,18 @@ mod tests {
             write(&mut outbox, 18);
         }
         assert!(outbox.tail.capacity() < 4 * WRITTEN_BYTES_MAX);
+    }
+
+    #[test]
+    fn shared_frames_alone_take_no_memory() {
+        let mut outbox = Outbox::default();
+        for _ in 0..3 {
+            outbox.push_shared(text("shared").into());
+            assert!(!outbox.owns_memory());
+            write(&mut outbox, 3);
+            write(&mut outbox, 100);
+            assert!(outbox.is_empty());
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice, Write};
 use std::time::Instant;
 
-use mainstay_wire::SLICE_COUNT_MAX;
+use mainstay_wire::{Outbox, SLICE_COUNT_MAX};
+use mio::net::TcpStream;
 
 use super::Shard;
 use super::peer::{Peer, Stage};
+use super::session::Lag;
 
 impl Shard {
     /// Writes what has gathered. A long fan-out is spread over several turns, so that reading goes
@@ -15,9 +17,13 @@ impl Shard {
         let mut written = 0;
         for _ in 0..self.dirty.len().min(FLUSH_COUNT_MAX) {
             let Some(slot) = self.dirty.pop_front() else { break };
-            let Some(mut peer) = self.take_slot(slot) else { continue };
+            let Some(Some(peer)) = self.peers.get_mut(slot) else { continue };
             peer.is_in_dirty = false;
             written += peer.flush(now);
+            if peer.is_at_rest() {
+                continue;
+            }
+            let Some(mut peer) = self.take_slot(slot) else { continue };
             self.note_blocked(&mut peer);
             self.queue_reading(&mut peer);
             self.settle(now, peer);
@@ -45,14 +51,7 @@ impl Peer {
         let mut total = 0;
         let Stage::Open(open) = &mut self.stage else { return total };
         while !open.connection.outbox().is_empty() && self.is_writable {
-            let mut slices = [IoSlice::new(&[]); SLICE_COUNT_MAX];
-            let count = open.connection.outbox().slices(&mut slices);
-            let written = match slices.get(..count) {
-                Some([slice]) => (&self.stream).write(slice),
-                Some(slices) => (&self.stream).write_vectored(slices),
-                None => return total,
-            };
-            match written {
+            match write_once(&self.stream, open.connection.outbox()) {
                 Ok(count) => {
                     total += count;
                     open.connection.handle_written(now, count);
@@ -75,6 +74,26 @@ impl Peer {
         }
         total
     }
+
+    /// Whether nothing is left to be done for this one, so that it need not be settled: a write that
+    /// left nothing behind has made no deadline earlier.
+    fn is_at_rest(&self) -> bool {
+        let Stage::Open(open) = &self.stage else { return false };
+        let outbox = open.connection.outbox();
+        let is_written = outbox.is_empty() && !outbox.owns_memory() && !self.is_blocked;
+        let is_read = !self.is_readable && open.unread.is_empty() && !open.is_paused;
+        let is_live = open.session.as_ref().is_none_or(|session| session.lag == Lag::None);
+        is_written && is_read && is_live && open.connection.is_open()
+    }
+}
+
+fn write_once(mut stream: &TcpStream, outbox: &Outbox) -> io::Result<usize> {
+    if let Some(slice) = outbox.only_slice() {
+        return stream.write(slice);
+    }
+    let mut slices = [IoSlice::new(&[]); SLICE_COUNT_MAX];
+    let count = outbox.slices(&mut slices);
+    stream.write_vectored(slices.get(..count).unwrap_or_default())
 }
 
 /// Outboxes flushed in one turn: some milliseconds' worth of writing.
