@@ -1,5 +1,6 @@
 //! Events and messages reach those whom they concern.
 
+use std::mem;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -29,7 +30,12 @@ impl Shard {
         let mut frames = RunFrames::new(run);
         let mut behind = Vec::new();
         let mut count = 0;
-        for &slot in self.channels.live(channel) {
+        // In the order in which they were accepted, for their memory lies in it, here and in the
+        // kernel.
+        let mut slots = mem::take(&mut self.audience);
+        slots.extend_from_slice(self.channels.live(channel));
+        slots.sort_unstable();
+        for slot in slots.drain(..) {
             let Some(Some(peer)) = self.peers.get_mut(slot) else { continue };
             let Stage::Open(open) = &mut peer.stage else { continue };
             match &mut open.session {
@@ -53,6 +59,7 @@ impl Shard {
                 self.dirty.push_back(slot);
             }
         }
+        self.audience = slots;
         self.stats().count_events_delivered(count);
         let after = mainstay_wire::session::Offset(first.offset.0.saturating_sub(1));
         for slot in behind {

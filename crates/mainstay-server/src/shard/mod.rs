@@ -126,6 +126,8 @@ pub(crate) struct Shard {
     has_more_events: bool,
 
     scratch: Box<[u8]>,
+    /// Empty: whom a fan-out goes to, while it goes on.
+    audience: Vec<usize>,
     spare_buffers: Vec<Vec<u8>>,
     json: Vec<u8>,
     inflater: Inflater,
@@ -203,6 +205,7 @@ impl Shard {
             behind: HashSet::new(),
             has_more_events: true,
             scratch: vec![0; SCRATCH_BYTES].into(),
+            audience: Vec::new(),
             spare_buffers: Vec::new(),
             json: Vec::new(),
             inflater: Inflater::default(),
