@@ -105,6 +105,8 @@ pub(crate) struct PresenceQuery {
 }
 
 /// List channels
+///
+/// The inbox of a session is among them from its first message on.
 #[utoipa::path(
     get,
     path = "/v1/channels",

@@ -45,6 +45,10 @@ pub trait Log: Send {
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, LogError>;
 
+    /// What every epoch of this log is mixed with (xor): 0, unless it is a copy that came alive. Whoever
+    /// computes an epoch before there is a channel mixes it in, or two histories would share that epoch.
+    fn epoch_salt(&self) -> u64;
+
     /// What is kept of a channel.
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError>;
 

@@ -129,6 +129,10 @@ impl Log for MemoryLog {
         Ok(channel.events.range(skipped..).take_while(|event| page.takes(event)).cloned().collect())
     }
 
+    fn epoch_salt(&self) -> u64 {
+        0
+    }
+
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError> {
         Ok(self.channels.get(channel).map(Channel::keep))
     }

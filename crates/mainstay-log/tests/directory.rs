@@ -192,6 +192,7 @@ fn a_restored_copy_begins_new_epochs() {
     assert_ne!(first_epoch, Epoch(5));
     assert_ne!(second_epoch, Epoch(5));
     assert_ne!(first_epoch, second_epoch, "each restoring is another history");
+    assert_eq!(first_epoch, Epoch(5 ^ restored.epoch_salt()), "an epoch that was computed agrees");
     assert_eq!(restored.read(&name("news"), Offset(1), EVERYTHING).unwrap().len(), 10);
 
     // What is put comes back as it was put, and stays over restarts.

@@ -5,7 +5,7 @@ use mainstay_log::{ReadLimit, Write};
 use mainstay_wire::session::{Epoch, ErrorCode, Failure, Offset, Payload, Principal, SessionId};
 use mainstay_wire::{ChannelName, EndReason};
 
-use crate::channel::Channel;
+use crate::channel::Extent;
 use crate::command::unreachable_session;
 use crate::node::Entry;
 use crate::read::{Read, event};
@@ -40,7 +40,8 @@ impl Node {
             }
             Call::Channels { after, count_max } => {
                 let channels = self.channels.behind(after.as_ref()).take(count_max);
-                let views = channels.map(|(name, channel)| self.channel_view(name, channel));
+                let views =
+                    channels.map(|(name, channel)| self.channel_view(name, channel.extent()));
                 Ok(Answer::Channels(views.collect()))
             }
             Call::Sessions { after, count_max } => {
@@ -133,10 +134,10 @@ impl Node {
             Target::Principal(principal) => self.principal_inbox(principal)?,
         };
         self.check_room(payload.bytes.len())?;
-        self.open_channel(now_ms, &inbox)?;
         if !matches!(to, Target::Principal(_)) {
             self.check_inbox(&inbox, payload.bytes.len())?;
         }
+        self.open_channel(now_ms, &inbox)?;
         let (epoch, offset) = self.append(now_ms, &inbox, payload)?;
         Ok(vec![(inbox, epoch, offset)])
     }
@@ -159,10 +160,10 @@ impl Node {
 
     /// What is kept in a session's inbox has not been acknowledged: the sender must wait.
     fn check_inbox(&self, inbox: &ChannelName, bytes: usize) -> Result<(), Failure> {
-        let Some(channel) = self.channels.get(inbox) else { return Ok(()) };
+        let Some(extent) = self.extent(inbox) else { return Ok(()) };
         let retention = self.config.inbox_retention;
-        let count = (channel.head.0 + 1).saturating_sub(channel.first.0);
-        if count >= retention.count_max || channel.bytes + bytes as u64 > retention.bytes_max {
+        let count = extent.event_count();
+        if count >= retention.count_max || extent.bytes + bytes as u64 > retention.bytes_max {
             let message = format!("{count} messages wait for their reader already");
             return Err(Failure { code: ErrorCode::InboxFull, message });
         }
@@ -175,13 +176,13 @@ impl Node {
         after: Offset,
         count_max: usize,
     ) -> Result<Answer, CallError> {
-        let Some(channel) = self.channels.get(name) else {
+        let Some(extent) = self.extent(name) else {
             let message = "there is no such channel".to_owned();
             return Err(CallError { code: ErrorCode::Unreachable, message });
         };
-        let view = self.channel_view(name, channel);
+        let view = self.channel_view(name, extent);
         let limit = ReadLimit { count_max, bytes_max: HISTORY_BYTES_MAX };
-        let from = after.max(channel.start()).next();
+        let from = after.max(extent.start()).next();
         let events = match self.read_log(name, from, limit) {
             Read::Events(events) => events,
             Read::Damaged { through } => match self.read_log(name, through.next(), limit) {
@@ -194,16 +195,16 @@ impl Node {
     }
 
     /// A channel as the log has it: what this batch has appended is not told yet.
-    fn channel_view(&self, name: &ChannelName, channel: &Channel) -> ChannelView {
+    fn channel_view(&self, name: &ChannelName, extent: Extent) -> ChannelView {
         let staged = self.staged.appended.get(name);
-        let head = staged.map_or(channel.head, |first| Offset(first.0.saturating_sub(1)));
+        let head = staged.map_or(extent.head, |first| Offset(first.0.saturating_sub(1)));
         ChannelView {
             name: name.clone(),
-            epoch: channel.epoch,
-            first: channel.first,
+            epoch: extent.epoch,
+            first: extent.first,
             head,
-            bytes: channel.bytes,
-            subscriber_count: channel.subscriber_count,
+            bytes: extent.bytes,
+            subscriber_count: self.subscriber_count(name),
             member_count: self.members.count(name) as usize,
         }
     }

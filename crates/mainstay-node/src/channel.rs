@@ -38,6 +38,33 @@ pub(crate) struct Channel {
     idle_since_ms: Option<u64>,
 }
 
+/// From where to where a channel's events reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) epoch: Epoch,
+    /// The first event that is kept; the one behind the head when none is.
+    pub(crate) first: Offset,
+    pub(crate) head: Offset,
+    /// Bytes of the payloads that are kept.
+    pub(crate) bytes: u64,
+}
+
+impl Extent {
+    /// The extent of what holds nothing and never has.
+    fn empty(epoch: Epoch) -> Extent {
+        Extent { epoch, first: Offset(1), head: Offset::ZERO, bytes: 0 }
+    }
+
+    /// The place before the first event that is kept.
+    pub(crate) fn start(&self) -> Offset {
+        Offset(self.first.0.saturating_sub(1))
+    }
+
+    pub(crate) fn event_count(&self) -> u64 {
+        (self.head.0 + 1).saturating_sub(self.first.0)
+    }
+}
+
 impl Channel {
     pub(crate) fn of(keep: &ChannelKeep) -> Channel {
         Channel {
@@ -56,13 +83,12 @@ impl Channel {
         self.first <= self.head
     }
 
-    /// The place before the first event that is kept.
-    pub(crate) fn start(&self) -> Offset {
-        Offset(self.first.0.saturating_sub(1))
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { epoch: self.epoch, first: self.first, head: self.head, bytes: self.bytes }
     }
 
     fn event_count(&self) -> u64 {
-        (self.head.0 + 1).saturating_sub(self.first.0)
+        self.extent().event_count()
     }
 
     /// Whether the front reaches up to the head.
@@ -165,6 +191,23 @@ impl Channels {
 }
 
 impl Node {
+    /// From where to where a channel's events reach; `None` if there is no such channel. An inbox of a
+    /// session begins to exist when something is sent to it, and until then is an empty one.
+    pub(crate) fn extent(&self, name: &ChannelName) -> Option<Extent> {
+        if let Some(channel) = self.channels.get(name) {
+            return Some(channel.extent());
+        }
+        let session = name.inbox_session().filter(|id| self.sessions.contains_key(id))?;
+        Some(Extent::empty(self.inbox_epoch(session)))
+    }
+
+    /// The epoch that the inbox of a session has or will have. It is told to the client before there is
+    /// an inbox, and must be the same after a restart and another one in a copy that came alive.
+    fn inbox_epoch(&self, session: SessionId) -> Epoch {
+        let [.., a, b, c, d, e, f, g, h] = *session.as_bytes();
+        Epoch(u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ self.log.epoch_salt())
+    }
+
     /// Makes sure that a channel exists. At the limit the one that has been idle for longest makes
     /// room.
     pub(crate) fn open_channel(&mut self, now_ms: u64, name: &ChannelName) -> Result<(), Failure> {
@@ -179,12 +222,19 @@ impl Node {
             };
             self.delete_channel(&idle);
         }
-        let epoch = Epoch(u64::from_le_bytes(self.random()));
+        let owner = name.inbox_session();
+        let epoch = match owner {
+            Some(session) => self.inbox_epoch(session),
+            None => Epoch(u64::from_le_bytes(self.random())),
+        };
         let record = ChannelRecord { epoch, settings: bytes::Bytes::new() };
         let keep =
             ChannelKeep { record: record.clone(), first: Offset(1), head: Offset::ZERO, bytes: 0 };
         self.staged.writes.push(Write::PutChannel { channel: name.clone(), record });
         self.channels.insert(now_ms, name.clone(), Channel::of(&keep));
+        if owner.is_some_and(|session| self.listens(session, name)) {
+            self.channels.join(now_ms, name);
+        }
         Ok(())
     }
 

@@ -19,8 +19,8 @@ impl Node {
         let link = entry.and_then(|entry| entry.link.as_ref());
         let Some(held) = link.and_then(|link| link.subscriptions.get(name)) else { return };
         let delivery = held.delivery;
-        let Some(channel) = self.channels.get(name) else { return };
-        let (epoch, start, head) = (channel.epoch, channel.start(), channel.head);
+        let Some(extent) = self.extent(name) else { return };
+        let (epoch, start, head) = (extent.epoch, extent.start(), extent.head);
         let gap = |from: Offset, to: Offset, reason| Gap {
             channel: name.clone(),
             from_epoch: epoch,

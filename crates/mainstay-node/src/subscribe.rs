@@ -6,7 +6,7 @@ use mainstay_wire::session::{
     SessionId, Start, Subscribe, Subscribed, Unsubscribed,
 };
 
-use crate::channel::{Channel, FRONT_COUNT_MIN};
+use crate::channel::{Extent, FRONT_COUNT_MIN};
 use crate::node::Subscription;
 use crate::{Effect, Happening, Node};
 
@@ -71,7 +71,10 @@ impl Node {
             let message = format!("a session may listen to {count_max} channels");
             return self.say_problem(id, name, ErrorCode::TooManySubscriptions, message);
         }
-        if let Err(failure) = self.open_channel(now_ms, &name) {
+        // The inbox of a session waits for its first message.
+        if !name.is_session_inbox()
+            && let Err(failure) = self.open_channel(now_ms, &name)
+        {
             return self.say_problem(id, name, failure.code, failure.message);
         }
         self.end_subscription(now_ms, id, &name, KeepMembership::If(presence.joins()));
@@ -91,9 +94,9 @@ impl Node {
         presence: PresenceMode,
     ) {
         let Some(connection) = self.connection(id) else { return };
-        let Some(channel) = self.channels.get(&name) else { return };
-        let Beginning { offset, gap, after } = beginning(&name, channel, start);
-        let (epoch, head) = (channel.epoch, channel.head);
+        let Some(extent) = self.extent(&name) else { return };
+        let Beginning { offset, gap, after } = beginning(&name, extent, start);
+        let (epoch, head) = (extent.epoch, extent.head);
         self.channels.join(now_ms, &name);
         if let Some(link) = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut()) {
             let subscription = Subscription { delivery, presence, acknowledged: after };
@@ -171,6 +174,21 @@ impl Node {
         }
     }
 
+    /// Whether a session's connection listens to a channel.
+    pub(crate) fn listens(&self, id: SessionId, name: &ChannelName) -> bool {
+        let link = self.sessions.get(&id).and_then(|entry| entry.link.as_ref());
+        link.is_some_and(|link| link.subscriptions.contains_key(name))
+    }
+
+    /// How many sessions listen to a channel over a connection.
+    pub(crate) fn subscriber_count(&self, name: &ChannelName) -> usize {
+        match (self.channels.get(name), name.inbox_session()) {
+            (Some(channel), _) => channel.subscriber_count,
+            (None, Some(session)) => usize::from(self.listens(session, name)),
+            (None, None) => 0,
+        }
+    }
+
     /// The inboxes that are a session's own.
     pub(crate) fn inboxes(&self, id: SessionId) -> Vec<ChannelName> {
         let principal = self.sessions.get(&id).and_then(|e| e.session.record().principal.as_ref());
@@ -208,8 +226,8 @@ enum KeepMembership {
     If(bool),
 }
 
-fn beginning(name: &ChannelName, channel: &Channel, start: Start) -> Beginning {
-    let (start_of_log, head) = (channel.start(), channel.head);
+fn beginning(name: &ChannelName, extent: Extent, start: Start) -> Beginning {
+    let (start_of_log, head) = (extent.start(), extent.head);
     let at = |offset: Offset| Beginning { offset, gap: None, after: offset };
     let (epoch, offset) = match start {
         Start::Now => return at(head),
@@ -227,10 +245,10 @@ fn beginning(name: &ChannelName, channel: &Channel, start: Start) -> Beginning {
         from: offset.next(),
         to,
         reason,
-        epoch: channel.epoch,
+        epoch: extent.epoch,
         offset: start_of_log,
     };
-    if epoch != channel.epoch || offset > head {
+    if epoch != extent.epoch || offset > head {
         // An offset beyond the head belongs to a log that knew more than this one.
         let gap = Some(gap(None, GapReason::Epoch));
         return Beginning { offset: start_of_log, gap, after: start_of_log };

@@ -56,6 +56,10 @@ impl Log for FaultyLog {
         }
     }
 
+    fn epoch_salt(&self) -> u64 {
+        self.log.epoch_salt()
+    }
+
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError> {
         self.log.channel(channel)
     }

@@ -212,7 +212,7 @@ impl World {
     pub(crate) fn client_tells(&mut self, index: usize, event: ClientEvent) {
         let now_ms = self.now_ms;
         let life = self.devices[index].life;
-        let facts = self.truth.facts();
+        let mut facts = self.truth.facts();
         let witness = &mut self.devices[index].witness;
         let verdict = match event {
             ClientEvent::Welcomed { standing, session, generation, .. } => {
@@ -232,7 +232,7 @@ impl World {
                 drop(facts);
                 return self.client_gets_outcome(index, key, Outcome::Failed(failure));
             }
-            ClientEvent::Subscribed(subscribed) => witness.subscribed(&facts, &subscribed),
+            ClientEvent::Subscribed(subscribed) => witness.subscribed(&mut facts, &subscribed),
             ClientEvent::Unsubscribed { channel, failure } => {
                 witness.places.remove(&channel);
                 match failure {

@@ -91,6 +91,14 @@ impl Facts {
         self.places.get(&mark).map_or(&[], Vec::as_slice)
     }
 
+    /// An inbox begins to exist with its first message, in the epoch that its owner was told before.
+    pub(crate) fn expect_inbox(&mut self, channel: &ChannelName, epoch: Epoch) {
+        if channel.is_session_inbox() && !self.channels.contains_key(channel) {
+            let (events, first) = (Vec::new(), Offset(1));
+            self.channels.insert(channel.clone(), vec![Incarnation { epoch, events, first }]);
+        }
+    }
+
     fn apply(&mut self, write: &Write) {
         self.write_count += 1;
         match write {
@@ -194,6 +202,10 @@ impl Log for WatchedLog {
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, LogError> {
         self.log.read(channel, from, limit)
+    }
+
+    fn epoch_salt(&self) -> u64 {
+        self.log.epoch_salt()
     }
 
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError> {

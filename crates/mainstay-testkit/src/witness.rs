@@ -122,9 +122,10 @@ impl Witness {
         self.places.retain(|channel, _| !channel.is_session_inbox());
     }
 
-    pub(crate) fn subscribed(&mut self, facts: &Facts, subscribed: &Subscribed) -> Verdict {
+    pub(crate) fn subscribed(&mut self, facts: &mut Facts, subscribed: &Subscribed) -> Verdict {
         let Subscribed { channel, epoch, offset, head, .. } = subscribed;
         let place = Place { epoch: *epoch, offset: *offset };
+        facts.expect_inbox(channel, *epoch);
         let Some(held) = facts.incarnation(channel, *epoch) else {
             return Err(("G2", format!("{channel} has no epoch {epoch}")));
         };

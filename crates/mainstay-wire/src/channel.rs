@@ -35,6 +35,14 @@ impl ChannelName {
         ChannelName(format!("$session/{session}").into())
     }
 
+    /// The session whose inbox this is.
+    pub fn inbox_session(&self) -> Option<SessionId> {
+        let session = self.0.strip_prefix("$session/")?;
+        // An id may be written in capitals too, and is then no name.
+        let is_name = !session.bytes().any(|byte| byte.is_ascii_uppercase());
+        is_name.then(|| session.parse().ok()).flatten()
+    }
+
     /// The inbox of one principal.
     pub fn principal_inbox(principal: &Principal) -> ChannelName {
         ChannelName(format!("$principal/{principal}").into())
@@ -104,6 +112,10 @@ mod tests {
             assert_eq!(ChannelName::parse(name.as_str()), Err(InvalidChannelName::Character));
             assert_eq!(ChannelName::parse_any(name.as_str()), Ok(name));
         }
+        assert_eq!(ChannelName::session_inbox(session).inbox_session(), Some(session));
+        assert_eq!(ChannelName::principal_inbox(&principal).inbox_session(), None);
+        let capitals = ChannelName::parse_any("$session/ABABABABABABABABABABABABABABABAB");
+        assert_eq!(capitals.map(|name| name.inbox_session()), Ok(None));
         assert_eq!(
             ChannelName::parse_any("news").map(|name| name.is_inbox()),
             Ok(false),

@@ -234,6 +234,10 @@ impl Log for DiskLog {
         self.read_with(|database, salt| read::events(database, salt, channel, from, limit))
     }
 
+    fn epoch_salt(&self) -> u64 {
+        self.identity.salt
+    }
+
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError> {
         self.read_with(|database, salt| read::channel(database, salt, channel))
     }

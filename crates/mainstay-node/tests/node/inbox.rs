@@ -1,12 +1,13 @@
-use mainstay_node::{Answer, Call, ConnectionKey, Target};
+use mainstay_log::{ChannelRecord, Log as _, Write};
+use mainstay_node::{Answer, Call, ChannelView, ConnectionKey, Target};
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
-    ClientFrame, ErrorCode, GapReason, Hello, Offset, Payload, Principal, SessionId, Standing,
-    Start, Welcome,
+    ClientFrame, Epoch, ErrorCode, GapReason, Hello, Offset, Payload, Principal, SessionId,
+    Standing, Start, Welcome,
 };
 
 use crate::log::Peek;
-use crate::world::{World, cursor, hello, resume};
+use crate::world::{World, any_name, cursor, hello, resume};
 
 fn send(to: Target) -> Call {
     Call::Send { to, payload: Payload::text("for you"), key: None }
@@ -40,6 +41,91 @@ fn what_is_sent_to_a_session_a_connection_or_a_principal_arrives() {
     ] {
         let refused = world.ask(send(nobody)).expect_err("nobody");
         assert_eq!(refused.code, ErrorCode::Unreachable);
+    }
+}
+
+#[test]
+fn an_inbox_begins_with_what_is_first_sent_to_it() {
+    let (mut world, welcome, inbox, _) = connected();
+    let told = world.subscribed(1, &inbox).expect("said");
+    assert_eq!((told.offset, told.head), (Offset::ZERO, Offset::ZERO));
+    assert!(!world.log.get().memory.names().contains(&inbox), "the log has no row of it");
+    let view = look_at(&mut world, &inbox).expect("it looks like an empty one");
+    assert_eq!((view.epoch, view.first, view.head), (told.epoch, Offset(1), Offset::ZERO));
+    assert_eq!(view.subscriber_count, 1);
+    let Ok(Answer::Published(places)) = world.ask(send(Target::Session(welcome.session))) else {
+        panic!("sent")
+    };
+    assert_eq!(places, [(any_name(&inbox), told.epoch, Offset(1))], "in the epoch that was told");
+    assert_eq!(world.events(1, &inbox), [1]);
+    let view = look_at(&mut world, &inbox).expect("it exists");
+    assert_eq!((view.head, view.subscriber_count), (Offset(1), 1));
+}
+
+#[test]
+fn a_place_in_an_inbox_that_did_not_exist_yet_stays_good() {
+    let (mut world, welcome, inbox, _) = connected();
+    let epoch = world.subscribed(1, &inbox).expect("said").epoch;
+    world.restart();
+    world.log.fill_up();
+    let full = world.ask(send(Target::Session(welcome.session))).expect_err("there is no room");
+    assert_eq!(full.code, ErrorCode::StoreFailed);
+    world.ask(send(Target::Session(welcome.session))).expect("sent");
+    world.restart();
+    let cursors = vec![cursor(&inbox, epoch, 0)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    assert!(world.gaps(2).is_empty(), "{:?}", world.gaps(2));
+    assert_eq!(world.events(2, &inbox), [1]);
+}
+
+#[test]
+fn an_inbox_of_an_earlier_program_keeps_its_epoch() {
+    let (mut world, welcome, inbox, _) = connected();
+    let record = ChannelRecord { epoch: Epoch(77), settings: bytes::Bytes::new() };
+    let put = Write::PutChannel { channel: any_name(&inbox), record };
+    world.log.get().memory.commit(&[put]).expect("stored");
+    world.restart();
+    let cursors = vec![cursor(&inbox, Epoch(77), 0)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    world.ask(send(Target::Session(welcome.session))).expect("sent");
+    assert!(world.gaps(2).is_empty());
+    assert_eq!(world.events(2, &inbox), [1]);
+}
+
+#[test]
+fn a_copy_that_comes_alive_has_other_inboxes() {
+    let (mut world, welcome, inbox, _) = connected();
+    let epoch = world.subscribed(1, &inbox).expect("said").epoch;
+    // What the client has seen of the original was sent after the copy was made.
+    world.log.get().epoch_salt = 5;
+    world.restart();
+    (0..2).for_each(|_| drop(world.ask(send(Target::Session(welcome.session))).expect("sent")));
+    let cursors = vec![cursor(&inbox, epoch, 1)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    let gap = &world.gaps(2)[0];
+    assert_eq!((gap.reason, gap.to), (GapReason::Epoch, None));
+    assert_eq!(world.events(2, &inbox), [1, 2]);
+}
+
+#[test]
+fn what_is_larger_than_an_inbox_does_not_begin_one() {
+    let mut world = World::with(|config| config.inbox_retention.bytes_max = 3);
+    let welcome = world.connect(1, hello());
+    let refused = world.ask(send(Target::Session(welcome.session))).expect_err("too large");
+    assert_eq!(refused.code, ErrorCode::InboxFull);
+    assert!(world.log.get().memory.names().is_empty());
+}
+
+#[test]
+fn nobody_has_an_inbox_without_a_session() {
+    let (mut world, welcome, inbox, _) = connected();
+    world.frame(1, ClientFrame::Bye);
+    world.commit();
+    for name in [
+        inbox,
+        format!("$session/{}", welcome.session).to_uppercase().replace("SESSION", "session"),
+    ] {
+        assert!(look_at(&mut world, &name).is_none(), "{name}");
     }
 }
 
@@ -155,4 +241,12 @@ fn inboxes_of_principals_who_are_gone_are_bounded() {
         panic!("channels")
     };
     assert_eq!(views.len(), names.len());
+}
+
+fn look_at(world: &mut World, channel: &str) -> Option<ChannelView> {
+    let call = Call::History { channel: any_name(channel), after: Offset::ZERO, count_max: 9 };
+    match world.ask(call) {
+        Ok(Answer::History { channel, .. }) => Some(channel),
+        _ => None,
+    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Inner {
     pub(crate) damaged: BTreeSet<(ChannelName, Offset)>,
     pub(crate) damaged_replies: BTreeSet<u64>,
     pub(crate) commit_count: u64,
+    /// As if the log were a copy that came alive.
+    pub(crate) epoch_salt: u64,
     pub(crate) replies_count: u64,
 }
 
@@ -73,6 +75,10 @@ impl Log for SharedLog {
             None => {}
         }
         Ok(events)
+    }
+
+    fn epoch_salt(&self) -> u64 {
+        self.get().epoch_salt
     }
 
     fn channel(&mut self, channel: &ChannelName) -> Result<Option<ChannelKeep>, LogError> {
