@@ -237,7 +237,8 @@ fn opened() -> Bench {
     let log = Box::new(MemoryLog::new());
     let mut node = Node::open(0, NodeConfig::default(), log, [7; 32]).expect("an empty log");
     let hello = Box::new(Hello::default());
-    node.handle(0, Input::Hello { connection: CONNECTION, principal: None, hello });
+    let (principal, source) = (None, [0; 8]);
+    node.handle(0, Input::Hello { connection: CONNECTION, principal, source, hello });
     let mut effects = Vec::with_capacity(1024);
     node.commit(0, &mut effects).expect("room");
     let session = effects.drain(..).find_map(|effect| match effect {

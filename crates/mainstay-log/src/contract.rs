@@ -181,7 +181,7 @@ pub struct StoredEvent {
 pub struct ChannelRecord {
     /// Its incarnation.
     pub epoch: Epoch,
-    /// The owner's settings, opaque here; empty where the server's defaults hold.
+    /// What its owner keeps with it, opaque here.
     pub settings: Bytes,
 }
 

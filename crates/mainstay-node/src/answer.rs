@@ -113,6 +113,7 @@ impl Node {
         self.check_room(payload.bytes.len().saturating_mul(channels.len()))?;
         self.open_channels(now_ms, channels)?;
         let append = |channel: &ChannelName| {
+            self.claim_channel(channel, None);
             let (epoch, offset) = self.append(now_ms, channel, payload.clone())?;
             Ok((channel.clone(), epoch, offset))
         };

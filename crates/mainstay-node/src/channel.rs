@@ -6,6 +6,7 @@ use mainstay_log::{ChannelKeep, ChannelRecord, LogError, ReadLimit, StoredEvent,
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{Epoch, ErrorCode, Failure, Offset, SessionId};
 
+use crate::account::Account;
 use crate::timer::Timer;
 use crate::{Node, Retention};
 
@@ -17,6 +18,8 @@ pub(crate) struct Channels {
     idle: BTreeSet<(u64, ChannelName)>,
     /// Channels that count against their limit: inboxes of sessions have that of the sessions.
     counted: usize,
+    /// How many channels each client keeps from being idle.
+    accounts: BTreeMap<Account, usize>,
     /// Bytes of payloads in all, and how many events they are of.
     bytes: u64,
     event_count: u64,
@@ -36,6 +39,9 @@ pub(crate) struct Channel {
     /// For when the trimming of its oldest event is armed.
     trim_at_ms: Option<u64>,
     idle_since_ms: Option<u64>,
+    /// Whom it counts against while it is not idle: who put the first of its events there, or while there
+    /// are none, who was first to listen.
+    account: Option<Account>,
 }
 
 /// From where to where a channel's events reach.
@@ -76,11 +82,17 @@ impl Channel {
             front: VecDeque::new(),
             trim_at_ms: None,
             idle_since_ms: None,
+            account: Account::decode(&keep.record.settings),
         }
     }
 
     pub(crate) fn has_events(&self) -> bool {
         self.first <= self.head
+    }
+
+    /// Whether it holds nothing and nobody listens.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_since_ms.is_some()
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -106,6 +118,7 @@ impl Channels {
         self.counted += usize::from(!name.is_session_inbox());
         self.bytes += channel.bytes;
         self.event_count += channel.event_count();
+        self.charge(channel.account.as_ref());
         self.by_name.insert(name.clone(), channel);
         self.note_idle(now_ms, &name);
     }
@@ -115,8 +128,9 @@ impl Channels {
         self.counted -= usize::from(!name.is_session_inbox());
         self.bytes -= channel.bytes;
         self.event_count -= channel.event_count();
-        if let Some(since_ms) = channel.idle_since_ms {
-            self.idle.remove(&(since_ms, name.clone()));
+        match channel.idle_since_ms {
+            Some(since_ms) => drop(self.idle.remove(&(since_ms, name.clone()))),
+            None => self.discharge(channel.account.as_ref()),
         }
     }
 
@@ -142,6 +156,12 @@ impl Channels {
         assert_eq!(self.bytes, self.by_name.values().map(|c| c.bytes).sum::<u64>(), "bytes");
         let event_count: u64 = self.by_name.values().map(Channel::event_count).sum();
         assert_eq!(self.event_count, event_count, "events");
+        let mut accounts: BTreeMap<Account, usize> = BTreeMap::new();
+        let busy = self.by_name.values().filter(|channel| channel.idle_since_ms.is_none());
+        for account in busy.filter_map(|channel| channel.account.as_ref()) {
+            *accounts.entry(account.clone()).or_default() += 1;
+        }
+        assert_eq!(self.accounts, accounts, "channels of each client");
         for (since_ms, name) in &self.idle {
             let channel = self.by_name.get(name);
             let is_idle = |channel: &Channel| {
@@ -158,7 +178,11 @@ impl Channels {
         self.bytes + self.event_count * EVENT_BYTES
     }
 
-    pub(crate) fn join(&mut self, now_ms: u64, name: &ChannelName) {
+    /// Somebody listens. A channel that was idle counts against that client.
+    pub(crate) fn join(&mut self, now_ms: u64, name: &ChannelName, account: Option<Account>) {
+        if self.by_name.get(name).is_some_and(|channel| channel.idle_since_ms.is_some()) {
+            self.claim(name, account);
+        }
         if let Some(channel) = self.by_name.get_mut(name) {
             channel.subscriber_count += 1;
         }
@@ -172,6 +196,32 @@ impl Channels {
         self.note_idle(now_ms, name);
     }
 
+    /// From now on a channel counts against this client.
+    fn claim(&mut self, name: &ChannelName, account: Option<Account>) {
+        let Some(channel) = self.by_name.get_mut(name) else { return };
+        let before = std::mem::replace(&mut channel.account, account.clone());
+        if channel.idle_since_ms.is_none() {
+            self.discharge(before.as_ref());
+            self.charge(account.as_ref());
+        }
+    }
+
+    fn charge(&mut self, account: Option<&Account>) {
+        if let Some(account) = account {
+            *self.accounts.entry(account.clone()).or_default() += 1;
+        }
+    }
+
+    fn discharge(&mut self, account: Option<&Account>) {
+        let Some(account) = account else { return };
+        if let Some(count) = self.accounts.get_mut(account) {
+            *count -= 1;
+            if *count == 0 {
+                self.accounts.remove(account);
+            }
+        }
+    }
+
     fn note_idle(&mut self, now_ms: u64, name: &ChannelName) {
         let Some(channel) = self.by_name.get_mut(name) else { return };
         let is_idle =
@@ -179,11 +229,15 @@ impl Channels {
         match (is_idle, channel.idle_since_ms) {
             (true, None) => {
                 channel.idle_since_ms = Some(now_ms);
+                let account = channel.account.clone();
                 self.idle.insert((now_ms, name.clone()));
+                self.discharge(account.as_ref());
             }
             (false, Some(since_ms)) => {
                 channel.idle_since_ms = None;
+                let account = channel.account.clone();
                 self.idle.remove(&(since_ms, name.clone()));
+                self.charge(account.as_ref());
             }
             _ => {}
         }
@@ -233,7 +287,39 @@ impl Node {
         self.staged.writes.push(Write::PutChannel { channel: name.clone(), record });
         self.channels.insert(now_ms, name.clone(), Channel::of(&keep));
         if owner.is_some_and(|session| self.listens(session, name)) {
-            self.channels.join(now_ms, name);
+            self.channels.join(now_ms, name, None);
+        }
+        Ok(())
+    }
+
+    /// The first event of a channel that holds none: from now on it counts against whose event it is.
+    pub(crate) fn claim_channel(&mut self, name: &ChannelName, account: Option<Account>) {
+        let Some(channel) = self.channels.get(name) else { return };
+        if channel.has_events() || (account.is_none() && channel.account.is_none()) {
+            return;
+        }
+        let (epoch, settings) = (channel.epoch, Account::encode(account.as_ref()));
+        let record = ChannelRecord { epoch, settings };
+        self.staged.writes.push(Write::PutChannel { channel: name.clone(), record });
+        self.channels.claim(name, account);
+    }
+
+    /// Whether a client may wake a channel: by listening, one that is idle, and by an event, one that holds
+    /// none. What is awake already counts against somebody.
+    pub(crate) fn check_account(
+        &self,
+        name: &ChannelName,
+        account: &Account,
+        wakes: impl FnOnce(&Channel) -> bool,
+    ) -> Result<(), Failure> {
+        let count_max = self.config.channels_per_principal_max;
+        let is_over = self.channels.accounts.get(account).is_some_and(|count| *count >= count_max);
+        let counts_already =
+            |channel: &Channel| !channel.is_idle() && channel.account.as_ref() == Some(account);
+        let channel = self.channels.get(name);
+        if is_over && channel.is_none_or(|channel| wakes(channel) && !counts_already(channel)) {
+            let message = format!("this client keeps {count_max} channels already");
+            return Err(Failure { code: ErrorCode::TooManyChannels, message });
         }
         Ok(())
     }
@@ -382,8 +468,12 @@ impl Node {
         }
         self.channels.event_count -= count as u64;
         if count > 0 {
-            let below = channel.first;
+            let (below, is_released) = (channel.first, !channel.has_events());
             self.staged.writes.push(Write::Trim { channel: name.clone(), below });
+            if is_released {
+                // Whoever still listens must not make it last at the publisher's cost.
+                self.claim_channel(name, None);
+            }
             self.channels.note_idle(now_ms, name);
         }
         count

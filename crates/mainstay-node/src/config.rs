@@ -36,6 +36,10 @@ pub struct NodeConfig {
     pub message_bytes_max: u32,
     /// Channels in all, inboxes apart. Default 100,000. Past it: `too_many_channels`.
     pub channel_count_max: usize,
+    /// Channels that hold something, or are listened to, because of one principal, or of one address
+    /// without a principal. Default 10,000, so that no client takes the place of all others. Past it:
+    /// `too_many_channels`.
+    pub channels_per_principal_max: usize,
     /// What is kept of a channel.
     pub channel_retention: Retention,
     /// What is kept of an inbox. Past its count or bytes of unacknowledged events the sender gets
@@ -80,6 +84,7 @@ impl Default for NodeConfig {
             subscription_count_max: 128,
             message_bytes_max: 64 * 1024,
             channel_count_max: 100_000,
+            channels_per_principal_max: 10_000,
             channel_retention: Retention {
                 count_max: 10_000,
                 bytes_max: 16 * 1024 * 1024,

@@ -16,14 +16,17 @@ use crate::subscriptions::Subscriptions;
 use crate::timer::Timer;
 use crate::{ConnectionKey, Effect, Happening, Node, Note};
 
+/// A connection that says hello.
+pub(crate) struct Arrival {
+    pub(crate) connection: ConnectionKey,
+    pub(crate) principal: Option<Principal>,
+    /// Where it comes from.
+    pub(crate) source: [u8; 8],
+}
+
 impl Node {
-    pub(crate) fn handle_hello(
-        &mut self,
-        now_ms: u64,
-        connection: ConnectionKey,
-        principal: Option<Principal>,
-        hello: Hello,
-    ) {
+    pub(crate) fn handle_hello(&mut self, now_ms: u64, arrival: Arrival, hello: Hello) {
+        let connection = arrival.connection;
         if self.links.contains_key(&connection) {
             self.close(connection, EndReason::SessionViolation, "a second hello");
             let reason = EndReason::SessionViolation;
@@ -35,22 +38,22 @@ impl Node {
             return self.close(connection, EndReason::SessionViolation, detail);
         }
         let Some((id, token)) = hello.resume.clone() else {
-            return self.begin(now_ms, connection, principal, &hello, Standing::New, 0);
+            return self.begin(now_ms, arrival, &hello, Standing::New, 0);
         };
         if self.sessions.contains_key(&id) {
-            return self.resume(now_ms, connection, principal, &hello, id, &token);
+            return self.resume(now_ms, arrival, &hello, id, &token);
         }
         match self.tombstone(id) {
             Some(record) => {
                 let accepted = record.accepted;
-                let is_own =
-                    record.principal == principal && Session::load(id, record, None).admits(&token);
+                let is_own = record.principal == arrival.principal
+                    && Session::load(id, record, None).admits(&token);
                 if !is_own {
                     return self.refuse_resume(connection, id);
                 }
-                self.begin(now_ms, connection, principal, &hello, Standing::Expired, accepted);
+                self.begin(now_ms, arrival, &hello, Standing::Expired, accepted);
             }
-            None => self.begin(now_ms, connection, principal, &hello, Standing::Unknown, 0),
+            None => self.begin(now_ms, arrival, &hello, Standing::Unknown, 0),
         }
     }
 
@@ -76,12 +79,12 @@ impl Node {
     fn begin(
         &mut self,
         now_ms: u64,
-        connection: ConnectionKey,
-        principal: Option<Principal>,
+        arrival: Arrival,
         hello: &Hello,
         standing: Standing,
         accepted: u64,
     ) {
+        let Arrival { connection, principal, source } = arrival;
         let of_principal = principal.as_ref().and_then(|name| self.principals.get(name));
         if self.sessions.len() >= self.config.session_count_max
             || of_principal.is_some_and(|count| *count >= self.config.sessions_per_principal_max)
@@ -97,7 +100,7 @@ impl Node {
         self.count_principal(principal.as_ref());
         let client = client_name(hello);
         let session = Session::begin(id, principal, client, &token, now_ms);
-        let link = Link { connection, subscriptions: Subscriptions::default() };
+        let link = Link { connection, source, subscriptions: Subscriptions::default() };
         let entry = Entry { session, link: Some(link), last_end: None, lingering: BTreeSet::new() };
         self.sessions.insert(id, Box::new(entry));
         self.links.insert(connection, id);
@@ -111,12 +114,12 @@ impl Node {
     fn resume(
         &mut self,
         now_ms: u64,
-        connection: ConnectionKey,
-        principal: Option<Principal>,
+        arrival: Arrival,
         hello: &Hello,
         id: SessionId,
         token: &Token,
     ) {
+        let Arrival { connection, principal, source } = arrival;
         let Some(entry) = self.sessions.get(&id) else { return };
         if !entry.session.admits(token) || entry.session.record().principal != principal {
             return self.refuse_resume(connection, id);
@@ -135,7 +138,7 @@ impl Node {
         // What an earlier connection sent and was not accepted is sent again.
         entry.session.part(now_ms);
         entry.session.resume(token, &next, client_name(hello));
-        entry.link = Some(Link { connection, subscriptions: Subscriptions::default() });
+        entry.link = Some(Link { connection, source, subscriptions: Subscriptions::default() });
         self.links.insert(connection, id);
         self.note_resumed(now_ms, connection, id, away_since_ms, hello);
         self.drop_outcomes(id, hello.unanswered_from);

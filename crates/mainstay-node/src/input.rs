@@ -18,6 +18,8 @@ pub enum Input {
         connection: ConnectionKey,
         /// Who it is, as the server's authentication says.
         principal: Option<Principal>,
+        /// Where it comes from, as limits count it: an address, or a network that one host can have.
+        source: [u8; 8],
         /// What it said.
         hello: Box<Hello>,
     },

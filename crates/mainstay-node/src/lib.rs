@@ -26,6 +26,8 @@ mod publish;
 
 mod channel;
 
+mod account;
+
 mod presence;
 
 mod expiry;

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::channel::{Channel, Channels};
+use crate::hello::Arrival;
 use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
 use crate::{
@@ -84,6 +85,8 @@ pub(crate) struct Entry {
 /// A connection that serves a session.
 pub(crate) struct Link {
     pub(crate) connection: ConnectionKey,
+    /// Where it comes from.
+    pub(crate) source: [u8; 8],
     pub(crate) subscriptions: Subscriptions,
 }
 
@@ -156,8 +159,9 @@ impl Node {
     /// Takes something that happened.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         match input {
-            Input::Hello { connection, principal, hello } => {
-                self.handle_hello(now_ms, connection, principal, *hello);
+            Input::Hello { connection, principal, source, hello } => {
+                let arrival = Arrival { connection, principal, source };
+                self.handle_hello(now_ms, arrival, *hello);
             }
             Input::Frame { connection, frame } => {
                 if let Some(&session) = self.links.get(&connection) {

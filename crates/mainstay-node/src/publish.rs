@@ -2,16 +2,17 @@
 
 use mainstay_log::{StoredEvent, Write};
 use mainstay_wire::ChannelName;
-use mainstay_wire::session::{Epoch, ErrorCode, Event, Failure, Offset, Payload};
+use mainstay_wire::session::{Epoch, ErrorCode, Event, Failure, Offset, Payload, SessionId};
 
 use crate::channel::EVENT_BYTES;
 use crate::{Effect, Node};
 
 impl Node {
-    /// Appends an event to a channel of clients.
+    /// Appends a client's event to a channel of clients.
     pub(crate) fn publish(
         &mut self,
         now_ms: u64,
+        id: SessionId,
         name: &ChannelName,
         payload: Payload,
     ) -> Result<(Epoch, Offset), Failure> {
@@ -20,7 +21,12 @@ impl Node {
             return Err(Failure { code: ErrorCode::NotPermitted, message });
         }
         self.check_room(payload.bytes.len())?;
+        let account = self.account(id);
+        if let Some(account) = &account {
+            self.check_account(name, account, |channel| !channel.has_events())?;
+        }
         self.open_channel(now_ms, name)?;
+        self.claim_channel(name, account);
         self.append(now_ms, name, payload)
     }
 

@@ -75,7 +75,7 @@ impl Node {
             match accepted {
                 Accepted::Run(request) => self.start(id, request),
                 Accepted::Publish { number, channel, payload } => {
-                    let outcome = match self.publish(now_ms, &channel, payload) {
+                    let outcome = match self.publish(now_ms, id, &channel, payload) {
                         Ok((epoch, offset)) => Outcome::Published { epoch, offset },
                         Err(failure) => Outcome::Failed(failure),
                     };

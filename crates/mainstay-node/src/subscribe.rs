@@ -6,7 +6,8 @@ use mainstay_wire::session::{
     SessionId, Start, Subscribe, Subscribed, Unsubscribed,
 };
 
-use crate::channel::{Extent, FRONT_COUNT_MIN};
+use crate::account::Account;
+use crate::channel::{Channel, Extent, FRONT_COUNT_MIN};
 use crate::node::Subscription;
 use crate::{Effect, Happening, Node};
 
@@ -71,6 +72,14 @@ impl Node {
             let message = format!("a session may listen to {count_max} channels");
             return self.say_problem(id, name, ErrorCode::TooManySubscriptions, message);
         }
+        let account = self.account(id).filter(|_| !name.is_inbox());
+        let admitted = match &account {
+            Some(account) => self.check_account(&name, account, Channel::is_idle),
+            None => Ok(()),
+        };
+        if let Err(failure) = admitted {
+            return self.say_problem(id, name, failure.code, failure.message);
+        }
         // The inbox of a session waits for its first message.
         if !name.is_session_inbox()
             && let Err(failure) = self.open_channel(now_ms, &name)
@@ -97,7 +106,8 @@ impl Node {
         let Some(extent) = self.extent(&name) else { return };
         let Beginning { offset, gap, after } = beginning(&name, extent, start);
         let (epoch, head) = (extent.epoch, extent.head);
-        self.channels.join(now_ms, &name);
+        let account = self.account(id).filter(|_| !name.is_inbox());
+        self.channels.join(now_ms, &name, account);
         if let Some(link) = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut()) {
             let subscription = Subscription { delivery, presence, acknowledged: after };
             link.subscriptions.insert(name.clone(), subscription);
@@ -172,6 +182,13 @@ impl Node {
             self.look_ahead(name, self.config.inbox_retention, FRONT_COUNT_MIN);
             self.trim(now_ms, name, offset.next());
         }
+    }
+
+    /// Whom the channels count against that a session brings into being.
+    pub(crate) fn account(&self, id: SessionId) -> Option<Account> {
+        let entry = self.sessions.get(&id)?;
+        let principal = entry.session.record().principal.as_ref();
+        entry.link.as_ref().map(|link| Account::of(principal, link.source))
     }
 
     /// Whether a session's connection listens to a channel.

@@ -134,7 +134,8 @@ impl Bench {
     fn hello(&mut self, connection: u64, hello: Hello) -> (SessionId, Token, Vec<Effect>) {
         let connection = ConnectionKey(connection);
         let hello = Box::new(hello);
-        let effects = self.handle([Input::Hello { connection, principal: None, hello }]);
+        let effects =
+            self.handle([Input::Hello { connection, principal: None, source: [0; 8], hello }]);
         let welcome = effects.iter().find_map(|effect| match effect {
             Effect::Send { frame: ServerFrame::Welcome(welcome), .. } => Some(welcome.clone()),
             _ => None,

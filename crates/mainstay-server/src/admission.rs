@@ -16,7 +16,7 @@ pub(crate) struct Admission {
 }
 
 /// Who counts as one: an IPv4 address, or the /64 that an IPv6 host can choose its address from.
-type Source = [u8; 8];
+pub(crate) type Source = [u8; 8];
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Drop for Permit {
     }
 }
 
-fn source(address: IpAddr) -> Source {
+pub(crate) fn source(address: IpAddr) -> Source {
     let mut source = [0; 8];
     match address.to_canonical() {
         // The first 64 bits of an IPv4-mapped address, which no real /64 has.

@@ -163,7 +163,8 @@ impl World {
             ClientFrame::Hello(hello) if !peer.is_greeted => {
                 peer.is_greeted = true;
                 let principal = peer.principal.clone();
-                self.put(Input::Hello { connection, principal, hello });
+                let source = [0; 8];
+                self.put(Input::Hello { connection, principal, source, hello });
             }
             ClientFrame::Hello(_) => {
                 self.checks.fail("protocol", "a second hello".to_owned());

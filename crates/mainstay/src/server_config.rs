@@ -71,6 +71,7 @@ fn node_config(settings: &Settings) -> NodeConfig {
         session_expiry_ms: settings.session_expiry.as_millis() as u64,
         session_count_max: settings.session_count_max,
         sessions_per_principal_max: settings.sessions_per_principal_max,
+        channels_per_principal_max: settings.channels_per_principal_max,
         request_count_max: count(settings.request_count_max),
         subscription_count_max: count(settings.subscription_count_max),
         channel_count_max: settings.channel_count_max,

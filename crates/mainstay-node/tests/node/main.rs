@@ -20,6 +20,7 @@ mod presence;
 
 mod commands;
 
+mod accounts;
 mod calls;
 
 mod notes;

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) log: SharedLog,
     pub(crate) config: NodeConfig,
     pub(crate) now_ms: u64,
+    /// Where connections come from.
+    pub(crate) source: [u8; 8],
     pub(crate) hub: Hub,
     pub(crate) frames: BTreeMap<u64, Vec<ServerFrame>>,
     pub(crate) closed: BTreeMap<u64, EndReason>,
@@ -58,6 +60,7 @@ impl World {
             log,
             config,
             now_ms,
+            source: [0; 8],
             hub: Hub::default(),
             frames: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -198,7 +201,8 @@ impl World {
         self.frames.insert(key, Vec::new());
         let connection = ConnectionKey(key);
         let principal = principal.map(|name| Principal::parse(name).expect("a principal"));
-        self.handle(Input::Hello { connection, principal, hello: Box::new(hello) });
+        let (source, hello) = (self.source, Box::new(hello));
+        self.handle(Input::Hello { connection, principal, source, hello });
     }
 
     /// A connection says hello and is heard.

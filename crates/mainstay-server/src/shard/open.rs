@@ -19,7 +19,7 @@ use super::Shard;
 use super::accept::REFUSED_LINGER;
 use super::peer::{Open, Peer, Stage, Wishes};
 use super::session::SessionPeer;
-use crate::admission::Permit;
+use crate::admission::{self, Permit};
 use crate::inbox::Order;
 
 /// The WebSocket endpoint: which requests it takes, and on what terms.
@@ -256,8 +256,9 @@ impl Shard {
         }
         let mut open = Open::new(connection, deflate);
         let deadline = now + self.shared.config.hello_timeout;
-        open.session =
-            encoding.map(|encoding| Box::new(SessionPeer::new(encoding, principal, deadline)));
+        let source = admission::source(peer.address.ip());
+        open.session = encoding
+            .map(|encoding| Box::new(SessionPeer::new(encoding, principal, source, deadline)));
         peer.stage = Stage::Open(open);
         self.stats().count_opened();
         tracing::debug!(connection = %peer.id, peer = %peer.address, "open");

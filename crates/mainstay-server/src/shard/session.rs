@@ -18,6 +18,7 @@ use super::Shard;
 use super::fanout::{Form, RunFrames};
 use super::peer::{Open, Peer, Stage};
 use crate::ConnectionId;
+use crate::admission::Source;
 
 /// What a shard knows of the session behind a connection.
 pub(crate) struct SessionPeer {
@@ -35,7 +36,7 @@ pub(crate) struct SessionPeer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It must say hello until then.
-    AwaitingHello { deadline: Instant },
+    AwaitingHello { deadline: Instant, source: Source },
     /// The keeper knows of it.
     Greeted,
 }
@@ -57,9 +58,10 @@ impl SessionPeer {
     pub(crate) fn new(
         encoding: Encoding,
         principal: Option<Principal>,
+        source: Source,
         deadline: Instant,
     ) -> SessionPeer {
-        let phase = Phase::AwaitingHello { deadline };
+        let phase = Phase::AwaitingHello { deadline, source };
         SessionPeer { encoding, principal, phase, reading: None, lag: Lag::None }
     }
 
@@ -74,7 +76,7 @@ impl SessionPeer {
 
     pub(crate) fn hello_deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::AwaitingHello { deadline } => Some(deadline),
+            Phase::AwaitingHello { deadline, .. } => Some(deadline),
             Phase::Greeted => None,
         }
     }
@@ -101,21 +103,20 @@ impl Shard {
             Ok(frame) => frame,
             Err(malformed) => return self.answer_malformed(now, id, open, &malformed),
         };
-        let is_hello = matches!(frame, ClientFrame::Hello(_));
-        let awaits_hello = session.phase != Phase::Greeted;
-        match frame {
-            _ if is_hello != awaits_hello => {
-                let detail = if is_hello { "a second hello" } else { "a frame before hello" };
-                open.connection.close(now, EndReason::SessionViolation, detail);
-            }
-            ClientFrame::Hello(hello) => {
+        match (frame, session.phase) {
+            (ClientFrame::Hello(hello), Phase::AwaitingHello { source, .. }) => {
                 session.phase = Phase::Greeted;
                 let principal = session.principal.clone();
-                self.inputs.push(Input::Hello { connection: id.into(), principal, hello });
+                self.inputs.push(Input::Hello { connection: id.into(), principal, source, hello });
             }
-            ClientFrame::Ping => self.send_frame(open, &ServerFrame::Pong),
-            ClientFrame::Pong => {}
-            frame => self.inputs.push(Input::Frame { connection: id.into(), frame }),
+            (frame, phase) if matches!(frame, ClientFrame::Hello(_)) || phase != Phase::Greeted => {
+                let is_second = phase == Phase::Greeted;
+                let detail = if is_second { "a second hello" } else { "a frame before hello" };
+                open.connection.close(now, EndReason::SessionViolation, detail);
+            }
+            (ClientFrame::Ping, _) => self.send_frame(open, &ServerFrame::Pong),
+            (ClientFrame::Pong, _) => {}
+            (frame, _) => self.inputs.push(Input::Frame { connection: id.into(), frame }),
         }
     }
 

@@ -231,6 +231,11 @@ settings! {
             "Channels in all, inboxes apart",
             "Names are made up by clients. Past it publishing and subscribing to new ones is \
              refused.";
+        channels_per_principal_max: Count = "10000" in "1"..="10_000_000",
+            "Channels that one principal, or one address without a principal, keeps",
+            "Whoever publishes the first event keeps it, or whoever first listens, until it is empty \
+             and nobody listens. One client cannot take all places. Past it publishing and \
+             subscribing to new ones is refused.";
         history_count_max: Count = "10000" in "1"..="1_000_000_000",
             "Events kept of each channel; older ones are trimmed",
             "What a client that was away can still catch up with. Past it, it is told of a gap.";
