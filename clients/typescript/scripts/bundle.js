@@ -20,7 +20,7 @@ const COMMON = {
   format: "esm",
   target: "es2022",
   legalComments: "none",
-  external: ["node:*"],
+  external: ["node:*", "react"],
   sourcemap: "external",
   outdir: "dist",
   outbase: "src",
@@ -31,7 +31,14 @@ const COMMON = {
 rmSync("dist/chunks", { recursive: true, force: true });
 await write({
   ...COMMON,
-  entryPoints: ["src/index.ts", "src/node.ts", "src/store/indexeddb.ts", "src/store/file.ts", "src/wire/protobuf.ts"],
+  entryPoints: [
+    "src/index.ts",
+    "src/node.ts",
+    "src/store/indexeddb.ts",
+    "src/store/file.ts",
+    "src/wire/protobuf.ts",
+    "src/react.ts",
+  ],
   splitting: true,
   chunkNames: "chunks/[hash]",
 });

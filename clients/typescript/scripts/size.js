@@ -14,6 +14,7 @@ const coreBytes = await measure("connect", CORE);
 await measure("connect and MemoryStore", 'export { connect, MemoryStore } from "./dist/index.js";');
 await measure("connect and mainstay/protobuf", `${CORE}export { protobuf } from "./dist/wire/protobuf.js";`);
 await measure("connect and mainstay/indexeddb", `${CORE}export { indexedDbStore } from "./dist/store/indexeddb.js";`);
+await measure("mainstay/react", 'export * from "./dist/react.js";');
 if (coreBytes > CORE_BYTES_MAX) {
   console.error(`connect is over its limit of ${CORE_BYTES_MAX} bytes`);
   process.exitCode = 1;
@@ -33,6 +34,7 @@ async function measure(name, contents) {
     target: "es2022",
     legalComments: "none",
     logLevel: "error",
+    external: ["react"],
   });
   const bundle = outputFiles[0]?.text ?? "";
   const { code = "" } = await minify(bundle, { module: true });
