@@ -106,6 +106,10 @@ test("frames and fields are numbered as in spec/mainstay.v1.proto", () => {
   }
 });
 
+test("what JSON.parse hides is passed over", () => {
+  expect(json.read('{"type":"ack","number":1,"number":3.0}')).toEqual({ type: "ack", number: 3 });
+});
+
 function checkVector({ from, json: text = "", protobuf: hex = "" }: Vector): void {
   const frame = strictJson.read(from, text);
   expect(strictJson.write(from, frame)).toBe(text);

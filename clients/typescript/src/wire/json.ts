@@ -5,7 +5,8 @@ import { refuse } from "./malformed.js";
 import { bytesOf, jsonOf } from "./payload.js";
 import { checkNumber, checkText, OBJECTS, OUTCOMES, SERVER_FRAMES, type Field, type Kind } from "./schema.js";
 
-/** One JSON object in a text message. */
+/** One JSON object in a text message. `JSON.parse` hides a field that comes twice and `1.0` for 1, which
+ * PROTOCOL.md ("Encoding") lets a client pass over. */
 export const json: Encoding = {
   subprotocol: "mainstay.v1.json",
 
