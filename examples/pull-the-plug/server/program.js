@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 
 /** @type {Set<Program>} */
 const running = new Set();
@@ -11,6 +12,29 @@ const running = new Set();
 process.on("exit", () => {
   for (const program of running) program.signal("SIGKILL");
 });
+
+/** @type {import("node:stream").Writable | undefined} */
+let guard;
+
+/**
+ * Tells the guard what runs: whoever is killed with SIGKILL ends nothing by itself.
+ * @param {string} line
+ */
+function tellGuard(line) {
+  if (guard === undefined) {
+    const path = fileURLToPath(new URL("guard.js", import.meta.url));
+    // In a group of its own, where Ctrl-C does not reach it. We do not wait for it.
+    const child = spawn(process.execPath, [path], {
+      detached: true,
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    child.unref();
+    guard = child.stdin;
+    guard.on("error", () => {});
+    /** @type {import("node:net").Socket} */ (guard).unref();
+  }
+  guard.write(`${line}\n`);
+}
 
 export class Program {
   /**
@@ -30,7 +54,11 @@ export class Program {
     }
     // Writing to a program that has just ended is no reason for us to end.
     this.child.stdin.on("error", () => {});
-    this.ended = once(this.child, "exit").finally(() => running.delete(this));
+    if (this.pid !== undefined) tellGuard(`+${this.pid}`);
+    this.ended = once(this.child, "exit").finally(() => {
+      running.delete(this);
+      if (this.pid !== undefined) tellGuard(`-${this.pid}`);
+    });
     this.ended.catch(() => {});
   }
 
