@@ -7,6 +7,9 @@
 //! Each worker is one thread with one poll and no waiting inside; what it sends is encoded before
 //! the run, and replies are compared in the buffer they were read into. So one thread of load keeps
 //! a server of one thread busy and has time to spare.
+//!
+//! A closed loop sends when the last batch is answered, and measures what a server can do. An open
+//! loop (`--rate`) sends when it is time, and measures how long users of a server wait.
 
 mod crew;
 mod idle;
@@ -15,6 +18,8 @@ mod load;
 mod opening;
 mod process;
 mod report;
+mod round;
+mod schedule;
 mod session;
 mod tally;
 mod target;
@@ -35,6 +40,7 @@ use self::crew::Spread;
 use self::idle::Idle;
 use self::load::Load;
 use self::process::Process;
+use self::schedule::Rate;
 use self::tally::Tally;
 use self::target::{Reach, Target};
 use self::traffic::Traffic;
@@ -100,6 +106,10 @@ struct LoadArguments {
     /// Requests sent at once on each connection; the next ones follow when all are answered
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u32).range(1..=DEPTH_MAX))]
     depth: u32,
+    /// Messages a second of all connections together, sent when their time has come, whether or not
+    /// earlier ones are answered; latency counts from that time
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=RATE_MAX))]
+    rate: Option<u32>,
     /// How long to measure, 10m at most
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = read_duration)]
     duration: Duration,
@@ -212,6 +222,7 @@ fn run_load(
         return Err(BenchError::usage("--duration must be more than nothing"));
     }
     let (target, spread) = prepare(&arguments.target, arguments.connections)?;
+    let spread = Spread { rate: arguments.rate.map(Rate), ..spread };
     let load = Load {
         what,
         target: &target,
@@ -297,6 +308,7 @@ fn prepare(
         connection_count: connection_count as usize,
         thread_count: usize::from(arguments.threads),
         source_count,
+        rate: None,
     };
     Ok((target, spread))
 }
@@ -357,6 +369,8 @@ const CONNECTIONS_MAX: i64 = 1_000_000;
 const BATCH_BYTES_MAX: u64 = 64 << 20;
 const MESSAGE_BYTES_MAX: i64 = 16 << 20;
 const DEPTH_MAX: i64 = 4096;
+/// Beyond what one thread of load can send.
+const RATE_MAX: i64 = 10_000_000;
 /// More threads than most machines have cores.
 const THREADS_MAX: i64 = 256;
 /// One for each address of 127.1.0.0/16.

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::opening::OpeningError;
+use super::schedule::{Rate, Schedule};
 use super::tally::Tally;
 use super::target::Target;
 use super::traffic::Traffic;
@@ -90,6 +91,8 @@ pub(super) struct Spread {
     pub(super) connection_count: usize,
     pub(super) thread_count: usize,
     pub(super) source_count: u32,
+    /// In an open loop.
+    pub(super) rate: Option<Rate>,
 }
 
 /// Threads under load.
@@ -131,7 +134,12 @@ impl Crew {
             let bound = |index| connection_count * index / thread_count;
             let share = bound(index)..bound(index + 1);
             let (target, control) = (target.clone(), Arc::clone(&control));
-            let worker = Worker::new(target, spread.source_count, share, traffic(), control)?;
+            let traffic = traffic();
+            let schedule = spread
+                .rate
+                .map(|rate| Schedule::new(rate, traffic.depth(), connection_count, share.clone()));
+            let sources = spread.source_count;
+            let worker = Worker::new(target, sources, share, traffic, schedule, control)?;
             let thread = thread::Builder::new().name(format!("load-{index}"));
             workers.push(thread.spawn(move || worker.run())?);
         }

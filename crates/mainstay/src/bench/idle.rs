@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 
 use super::crew::{Crew, CrewError, Phase, Spread, Waited};
 use super::process::{Memory, Process};
-use super::report::IdleReport;
+use super::report::{IdleReport, Opened};
 use super::target::Target;
 use super::traffic::Traffic;
 
@@ -33,14 +33,20 @@ pub(super) fn run(idle: &Idle<'_>, traffic: impl Fn() -> Traffic) -> Result<Idle
     idle.bar.set_message("warming up");
     let few = Spread { connection_count: FIRST_COUNT, thread_count: 1, ..idle.spread.clone() };
     let crew = Crew::start(idle.target, &few, &idle.interrupted, &traffic)?;
-    let waited = exchange(&crew, idle);
+    let waited = exchange(&crew, idle, || Ok(()))?;
     check(waited, crew.leave()?.is_flawless())?;
     wait_quiet(idle)?;
     let before = idle.server.memory()?;
 
+    let (start, cpu_before) = (Instant::now(), idle.server.cpu_time()?);
     let crew = Crew::start(idle.target, &idle.spread, &idle.interrupted, &traffic)?;
-    let mut after = None;
-    let waited = match exchange(&crew, idle) {
+    let (mut after, mut opening) = (None, Opened::default());
+    let opened = || {
+        let cpu = idle.server.cpu_time()?.saturating_sub(cpu_before);
+        opening = Opened { elapsed: start.elapsed(), cpu };
+        Ok(())
+    };
+    let waited = match exchange(&crew, idle, opened)? {
         Waited::Through => wait_quiet(idle).and_then(|()| {
             after = Some(idle.server.memory()?);
             Ok(Waited::Through)
@@ -57,24 +63,30 @@ pub(super) fn run(idle: &Idle<'_>, traffic: impl Fn() -> Traffic) -> Result<Idle
     Ok(IdleReport {
         url: format!("ws://{}{}", idle.target.host, idle.target.path),
         connections: idle.spread.connection_count,
+        opening,
         before,
         after,
         tally,
     })
 }
 
-fn exchange(crew: &Crew, idle: &Idle<'_>) -> Waited {
+fn exchange(
+    crew: &Crew,
+    idle: &Idle<'_>,
+    opened: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Waited> {
     idle.bar.set_message("opening");
     let waited = crew.wait_opened(|control| {
         let count = control.opened_count();
         idle.bar.set_message(format!("opening: {count} connections"));
     });
     if waited != Waited::Through {
-        return waited;
+        return Ok(waited);
     }
+    opened()?;
     crew.enter(Phase::Exchange);
     idle.bar.set_message("exchanging a message on each connection");
-    crew.wait_rested(EXCHANGE_TIMEOUT)
+    Ok(crew.wait_rested(EXCHANGE_TIMEOUT))
 }
 
 fn check(waited: Waited, is_flawless: bool) -> Result<(), IdleError> {

@@ -11,14 +11,16 @@ use mio::net::TcpStream;
 
 use super::crew::Phase;
 use super::opening::{Opening, OpeningError};
+use super::round::{Rounds, Since};
 use super::tally::Tally;
-use super::traffic::{Round, Traffic};
+use super::traffic::Traffic;
 
 /// What the connections of one thread share.
 pub(super) struct Desk {
     pub(super) traffic: Traffic,
     pub(super) tally: Tally,
     pub(super) phase: Phase,
+    pub(super) pace: Pace,
     /// Filled by every read; messages are read in place.
     scratch: Vec<u8>,
     limits: Limits,
@@ -26,16 +28,26 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(traffic: Traffic) -> Desk {
+    pub(super) fn new(traffic: Traffic, pace: Pace) -> Desk {
         Desk {
             traffic,
             tally: Tally::new(),
             phase: Phase::Open,
+            pace,
             scratch: vec![0; SCRATCH_BYTES],
             limits: Limits { message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() },
             inflater: Inflater::default(),
         }
     }
+}
+
+/// When a connection sends its next batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Once the last one is answered whole.
+    Answered,
+    /// When it is told to.
+    Scheduled,
 }
 
 /// One connection.
@@ -46,8 +58,7 @@ pub(super) struct Link {
     reader: Reader,
     /// What the socket did not take yet.
     unsent: Vec<u8>,
-    round: Round,
-    batch_sent_at: Instant,
+    rounds: Rounds,
     /// The socket takes nothing more. What the server still said is to be read, to learn why.
     write_failed: bool,
     close_sent: bool,
@@ -85,8 +96,7 @@ impl Link {
             opening: Some(Box::new(opening)),
             reader: Reader::new(Role::Server, Compression::Plain),
             unsent: Vec::new(),
-            round: Round::default(),
-            batch_sent_at: Instant::now(),
+            rounds: Rounds::default(),
             write_failed: false,
             close_sent: false,
         }
@@ -100,8 +110,8 @@ impl Link {
         self.opening.as_deref()
     }
 
-    pub(super) fn unanswered_count(&self, depth: usize) -> usize {
-        self.round.unanswered_count(depth)
+    pub(super) fn unanswered_count(&self) -> usize {
+        self.rounds.unanswered_count()
     }
 
     /// Goes on with whatever the socket is ready for.
@@ -136,11 +146,20 @@ impl Link {
 
     /// Sends the first batch of a phase, if the last one is over.
     pub(super) fn begin(&mut self, desk: &mut Desk) -> Fate {
-        if self.opening.is_some() || !self.round.is_over(desk.traffic.depth()) {
+        if self.opening.is_some() || !self.rounds.is_over() || desk.pace == Pace::Scheduled {
             return Fate::Lives;
         }
         self.send_batch(desk, Instant::now());
         if self.write_failed { self.read(desk, Until::Empty) } else { Fate::Lives }
+    }
+
+    /// Sends a batch that was to be sent at `due`, whatever else is unanswered. `None`: too much is.
+    pub(super) fn send_due(&mut self, desk: &mut Desk, due: Instant) -> Option<Fate> {
+        if self.write_failed || !self.rounds.has_room() {
+            return None;
+        }
+        self.send_batch(desk, due);
+        Some(if self.write_failed { self.read(desk, Until::Empty) } else { Fate::Lives })
     }
 
     /// Says goodbye once nothing is to be answered any more.
@@ -148,7 +167,7 @@ impl Link {
         if self.opening.is_some() {
             return Fate::Ended;
         }
-        if self.close_sent || !self.round.is_over(desk.traffic.depth()) {
+        if self.close_sent || !self.rounds.is_over() {
             return Fate::Lives;
         }
         self.close_sent = true;
@@ -159,8 +178,7 @@ impl Link {
     /// Takes in what has come.
     pub(super) fn read(&mut self, desk: &mut Desk, until: Until) -> Fate {
         let mut scratch = mem::take(&mut desk.scratch);
-        let depth = desk.traffic.depth();
-        let was_over = self.round.is_over(depth);
+        let was_over = self.rounds.is_over();
         let end = loop {
             let count = match self.stream.read(&mut scratch) {
                 Ok(0) => break Some("end of stream without a close frame".to_owned()),
@@ -184,7 +202,7 @@ impl Link {
         desk.scratch = scratch;
         match end {
             Some(end) => self.end(end, desk),
-            None if !was_over && self.round.is_over(depth) => Fate::Rests,
+            None if !was_over && self.rounds.is_over() => Fate::Rests,
             None => Fate::Lives,
         }
     }
@@ -197,12 +215,12 @@ impl Link {
         desk: &mut Desk,
         now: Instant,
     ) -> Option<String> {
-        let is_measured = desk.phase == Phase::Measure;
-        if is_measured {
+        if desk.phase == Phase::Measure {
             desk.tally.received_bytes += input.len() as u64;
         }
-        let was_over = self.round.is_over(desk.traffic.depth());
-        let mut right_count = 0;
+        let was_over = self.rounds.is_over();
+        // What came together and has waited equally long is counted together.
+        let mut right: Option<(Since, u64)> = None;
         let mut answers = Vec::new();
         let end = loop {
             match self.reader.read(&mut input, &desk.limits, &mut desk.inflater) {
@@ -213,34 +231,36 @@ impl Link {
                     answers.push((Opcode::Close, CLOSE_NORMAL.to_be_bytes().to_vec()));
                     break Some(of_close(frame.as_ref()));
                 }
-                Ok(Some(message)) => match desk.traffic.check(&message, &mut self.round) {
-                    Ok(()) => right_count += 1,
+                Ok(Some(message)) => match desk.traffic.check(&message, &mut self.rounds) {
+                    Ok(since) => match &mut right {
+                        Some((other, count)) if *other == since => *count += 1,
+                        _ => count_right(&mut desk.tally, right.replace((since, 1)), now),
+                    },
                     Err(wrong) => desk.tally.add_wrong(wrong),
                 },
                 Err(violation) => break Some(format!("protocol violation: {violation}")),
             }
         };
-        if is_measured && right_count > 0 {
-            let latency = now.saturating_duration_since(self.batch_sent_at);
-            desk.tally.add_replies(right_count, latency);
-        }
+        count_right(&mut desk.tally, right, now);
         for (opcode, payload) in answers {
             if !self.close_sent {
                 self.send_control(opcode, &payload);
             }
         }
-        let goes_on = matches!(desk.phase, Phase::WarmUp | Phase::Measure);
-        let is_over = self.round.is_over(desk.traffic.depth());
+        let is_loading = matches!(desk.phase, Phase::WarmUp | Phase::Measure);
+        let goes_on = is_loading && desk.pace == Pace::Answered;
+        let is_over = self.rounds.is_over();
         if end.is_none() && goes_on && is_over && !was_over {
             self.send_batch(desk, now);
         }
         end
     }
 
-    fn send_batch(&mut self, desk: &mut Desk, now: Instant) {
-        self.batch_sent_at = now;
-        let batch = desk.traffic.next_batch(&mut self.round);
-        if desk.phase == Phase::Measure {
+    /// Sends a batch whose time counts from `at`.
+    fn send_batch(&mut self, desk: &mut Desk, at: Instant) {
+        let is_measured = desk.phase == Phase::Measure;
+        let batch = desk.traffic.next_batch(&mut self.rounds, Since { at, is_measured });
+        if is_measured {
             desk.tally.sent_bytes += batch.len() as u64;
         }
         self.send(batch);
@@ -269,13 +289,21 @@ impl Link {
     }
 
     fn end(&mut self, end: String, desk: &mut Desk) -> Fate {
-        let unanswered_count = self.round.unanswered_count(desk.traffic.depth());
+        let unanswered_count = self.rounds.unanswered_count();
         // Once we have said goodbye, the server is to go too.
         if !self.close_sent {
             desk.tally.add_end(end);
         }
         desk.tally.unanswered_count += unanswered_count as u64;
         Fate::Ended
+    }
+}
+
+/// Counts replies to what was sent in the measured time, whenever they come: what a server that
+/// stood still at the end answers late is late.
+fn count_right(tally: &mut Tally, right: Option<(Since, u64)>, now: Instant) {
+    if let Some((since, count)) = right.filter(|(since, _)| since.is_measured) {
+        tally.add_replies(count, now.saturating_duration_since(since.at));
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn run(load: &Load<'_>, traffic: impl Fn() -> Traffic) -> Result<Load
         connections: load.spread.connection_count,
         threads: load.spread.thread_count,
         depth: load.depth,
+        rate: load.spread.rate,
         elapsed,
         is_interrupted: waited == Waited::Interrupted,
         server: server.map(|time| CpuUse::new(time, elapsed, tally.latency_ns.len())),

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::process::Memory;
+use super::schedule::Rate;
 use super::tally::Tally;
 
 /// What a time of load came to.
@@ -16,6 +17,8 @@ pub(super) struct LoadReport {
     pub(super) connections: usize,
     pub(super) threads: usize,
     pub(super) depth: usize,
+    /// Of an open loop.
+    pub(super) rate: Option<Rate>,
     pub(super) elapsed: Duration,
     pub(super) is_interrupted: bool,
     pub(super) server: Option<CpuUse>,
@@ -57,12 +60,13 @@ impl LoadReport {
             "connections": self.connections,
             "threads": self.threads,
             "depth": self.depth,
+            "rate": self.rate.map(|rate| self.rate_json(rate)),
             "seconds": self.elapsed.as_secs_f64(),
             "interrupted": self.is_interrupted,
             "messages": tally.latency_ns.len(),
-            "messages_per_second": self.rate(tally.latency_ns.len()),
-            "sent_megabytes_per_second": self.rate(tally.sent_bytes) / 1e6,
-            "received_megabytes_per_second": self.rate(tally.received_bytes) / 1e6,
+            "messages_per_second": self.per_second(tally.latency_ns.len()),
+            "sent_megabytes_per_second": self.per_second(tally.sent_bytes) / 1e6,
+            "received_megabytes_per_second": self.per_second(tally.received_bytes) / 1e6,
             "latency_us": latency_json(&tally.latency_ns),
             "server_cpu": self.server.map(CpuUse::json),
             "client_cpu": self.client.json(),
@@ -70,8 +74,56 @@ impl LoadReport {
         })
     }
 
-    fn rate(&self, count: u64) -> f64 {
+    fn rate_json(&self, Rate(wanted): Rate) -> Value {
+        let tally = &self.tally;
+        json!({
+            "wanted_per_second": wanted,
+            "sent_per_second": self.per_second(tally.late_ns.len()),
+            "unsent": tally.unsent_count,
+            "late_us": latency_json(&tally.late_ns),
+            "kept": self.keeps_rate(),
+        })
+    }
+
+    /// Whether the load sent what it was to, and in time: if not, its own waiting is in the latency.
+    fn keeps_rate(&self) -> bool {
+        let Tally { late_ns, unsent_count, .. } = &self.tally;
+        let is_prompt = u128::from(late_ns.value_at_quantile(0.99)) <= LATE_MAX.as_nanos();
+        *unsent_count == 0 && is_prompt && !late_ns.is_empty()
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
         ratio(count as f64, self.elapsed.as_secs_f64())
+    }
+
+    fn write_rate(&self, out: &mut fmt::Formatter<'_>, Rate(wanted): Rate) -> fmt::Result {
+        let tally = &self.tally;
+        let sent = grouped(self.per_second(tally.late_ns.len()).round() as u64);
+        row(out, "rate", &format!("{}/s wanted, {sent}/s sent", grouped(wanted.into())))?;
+        row(out, "sent late", &latencies(&tally.late_ns))?;
+        if !self.keeps_rate() {
+            let unsent = grouped(tally.unsent_count);
+            let text = format!("NOT KEPT: the load fell behind ({unsent} messages were not sent),");
+            row(out, "", &text)?;
+            row(out, "", "so its own delay is in the latency; take a lower --rate, or --threads")?;
+        }
+        Ok(())
+    }
+
+    fn write_latency(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(out, "latency", &latencies(&self.tally.latency_ns))?;
+        let [first, second] = match self.rate {
+            None => [
+                "(closed loop: a connection sends again once all of its batch is answered,",
+                "so waiting behind a slow server is not in these figures)",
+            ],
+            Some(_) => [
+                "(open loop: since the moment at which each message was to be sent,",
+                "so waiting behind a slow server is in these figures)",
+            ],
+        };
+        row(out, "", first)?;
+        row(out, "", second)
     }
 }
 
@@ -82,20 +134,17 @@ impl fmt::Display for LoadReport {
         let interrupted = if self.is_interrupted { " (interrupted)" } else { "" };
         row(out, "measured", &format!("{:.2} s{interrupted}", self.elapsed.as_secs_f64()))?;
         let count = self.tally.latency_ns.len();
-        let rate = grouped(self.rate(count).round() as u64);
+        let rate = grouped(self.per_second(count).round() as u64);
         row(out, "messages", &format!("{rate}/s ({} in all)", grouped(count)))?;
         let (sent, received) =
-            (self.rate(self.tally.sent_bytes), self.rate(self.tally.received_bytes));
+            (self.per_second(self.tally.sent_bytes), self.per_second(self.tally.received_bytes));
         let (sent, received) = (sent / 1e6, received / 1e6);
         row(out, "on the wire", &format!("{sent:.1} MB/s sent, {received:.1} MB/s received"))?;
+        if let Some(rate) = self.rate {
+            self.write_rate(out, rate)?;
+        }
         if count > 0 {
-            row(out, "latency", &latencies(&self.tally.latency_ns))?;
-            row(
-                out,
-                "",
-                "(closed loop: a connection sends again once all of its batch is answered,",
-            )?;
-            row(out, "", "so waiting behind a slow server is not in these figures)")?;
+            self.write_latency(out)?;
         }
         for (name, cpu) in [("server CPU", self.server), ("client CPU", Some(self.client))] {
             let Some(cpu) = cpu else { continue };
@@ -103,7 +152,8 @@ impl fmt::Display for LoadReport {
             let per_message = per_message.unwrap_or_default();
             row(out, name, &format!("{per_message}{:.0} % of one CPU", cpu.percent))?;
         }
-        if self.client.percent > BUSY_PERCENT * self.threads as f64 {
+        // An open loop looks at the clock all the time.
+        if self.rate.is_none() && self.client.percent > BUSY_PERCENT * self.threads as f64 {
             row(out, "", "(the client was busy all the time: the server may be able to do more)")?;
         }
         write_flaws(out, &self.tally)
@@ -114,9 +164,18 @@ impl fmt::Display for LoadReport {
 pub(super) struct IdleReport {
     pub(super) url: String,
     pub(super) connections: usize,
+    pub(super) opening: Opened,
     pub(super) before: Memory,
     pub(super) after: Memory,
     pub(super) tally: Tally,
+}
+
+/// What it took to open all connections, one handshake each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opened {
+    pub(super) elapsed: Duration,
+    /// Of the server.
+    pub(super) cpu: Duration,
 }
 
 impl IdleReport {
@@ -132,6 +191,11 @@ impl IdleReport {
             "what": "idle",
             "url": self.url,
             "connections": self.connections,
+            "opening": {
+                "seconds": self.opening.elapsed.as_secs_f64(),
+                "server_cpu_seconds": self.opening.cpu.as_secs_f64(),
+                "server_cpu_us_per_connection": self.opening_us(),
+            },
             "before": side(&self.before),
             "after": side(&self.after),
             "bytes_per_connection": self.per_connection(|memory| memory.rss_bytes),
@@ -139,6 +203,11 @@ impl IdleReport {
             "anonymous_bytes_per_connection": self.per_connection(|memory| memory.anonymous_bytes),
             "flaws": flaws_json(&self.tally),
         })
+    }
+
+    /// CPU time of the server for each connection.
+    fn opening_us(&self) -> f64 {
+        ratio(self.opening.cpu.as_secs_f64() * 1e6, self.connections as f64)
     }
 
     fn per_connection(&self, part: impl Fn(&Memory) -> u64) -> f64 {
@@ -150,6 +219,11 @@ impl IdleReport {
 impl fmt::Display for IdleReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "idle {}: {} connections", self.url, self.connections)?;
+        let Opened { elapsed, cpu } = self.opening;
+        let (elapsed, cpu) = (elapsed.as_secs_f64(), cpu.as_secs_f64());
+        let each = self.opening_us();
+        let text = format!("{elapsed:.2} s, server CPU {cpu:.2} s: {each:.1} µs per connection");
+        row(out, "opening", &text)?;
         let mut memory_row = |name, part: fn(&Memory) -> u64| {
             let (before, after) = (part(&self.before) / 1024, part(&self.after) / 1024);
             let each = self.per_connection(part);
@@ -250,6 +324,9 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 /// Too short to say anything about.
 const MOMENT: Duration = Duration::from_millis(10);
 
+/// More than a turn over many busy connections takes.
+const LATE_MAX: Duration = Duration::from_millis(1);
+
 /// Of one CPU for each thread: beyond it the client has no time left to be prompt.
 const BUSY_PERCENT: f64 = 95.0;
 
@@ -267,6 +344,7 @@ mod tests {
             connections: 3,
             threads: 1,
             depth: 4,
+            rate: None,
             elapsed,
             is_interrupted: false,
             server: Some(CpuUse::new(Duration::from_millis(1000), elapsed, count)),
@@ -323,6 +401,40 @@ mod tests {
     }
 
     #[test]
+    fn an_open_loop_tells_whether_it_kept_its_rate() {
+        let report = |late: Duration, unsent_count| {
+            let mut tally = Tally::new();
+            tally.add_replies(2000, Duration::from_micros(50));
+            tally.add_due(2000, Some(late));
+            tally.unsent_count = unsent_count;
+            let mut report = load_report(tally);
+            report.client.percent = 99.0;
+            report.rate = Some(Rate(1000));
+            report
+        };
+        let kept = report(Duration::from_micros(20), 0);
+        let text = kept.to_string();
+        for part in ["1,000/s wanted, 1,000/s sent", "sent late    p50 20.0 µs", "open loop"] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        for part in ["NOT KEPT", "closed loop", "busy"] {
+            assert!(!text.contains(part), "{part:?} in {text}");
+        }
+        let json = kept.json();
+        assert_eq!(
+            (&json["rate"]["kept"], &json["rate"]["sent_per_second"]),
+            (&true.into(), &1000.0.into())
+        );
+        let mut nothing = report(Duration::ZERO, 0);
+        nothing.tally = Tally::new();
+        for behind in [report(Duration::from_millis(2), 0), report(Duration::ZERO, 7), nothing] {
+            assert!(behind.to_string().contains("NOT KEPT"), "{behind}");
+            assert_eq!(behind.json()["rate"]["kept"], false);
+        }
+        assert!(load_report(Tally::new()).json()["rate"].is_null());
+    }
+
+    #[test]
     fn a_client_without_time_left_says_so() {
         let mut report = load_report(Tally::new());
         report.client.percent = 99.0;
@@ -347,8 +459,14 @@ mod tests {
         };
         let url = "ws://127.0.0.1:1/".to_owned();
         let (before, after) = (memory(1000), memory(11_000));
-        let report = IdleReport { url, connections: 10_000, before, after, tally: Tally::new() };
+        let opening =
+            Opened { elapsed: Duration::from_millis(1250), cpu: Duration::from_millis(500) };
+        let (connections, tally) = (10_000, Tally::new());
+        let report = IdleReport { url, connections, opening, before, after, tally };
         let text = report.to_string();
+        assert!(text.contains("1.25 s, server CPU 0.50 s: 50.0 µs per connection"), "{text}");
+        assert_eq!(report.json()["opening"]["seconds"], 1.25);
+        assert_eq!(report.json()["opening"]["server_cpu_us_per_connection"], 50.0);
         assert!(text.contains("2,000 KiB before, 22,000 KiB after: 2048 bytes per"), "{text}");
         assert!(text.contains("500 KiB before, 5,500 KiB after: 512 bytes per"), "{text}");
         assert_eq!(report.json()["bytes_per_connection"], 2048.0);

@@ -10,9 +10,15 @@ use super::traffic::Wrong;
 /// What happened on the connections of one thread.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// From the writing of a batch to the reading of each reply, in nanoseconds. Only right replies
-    /// of the measured time are in it, so its length is their count.
+    /// From the writing of a batch, or in an open loop from when it was to be written, to the reading
+    /// of each reply, in nanoseconds. Only right replies to what was sent in the measured time are in
+    /// it, so its length is their count.
     pub(super) latency_ns: Histogram<u64>,
+    /// In an open loop, how much later than it was to each message of the measured time was sent, in
+    /// nanoseconds.
+    pub(super) late_ns: Histogram<u64>,
+    /// In an open loop, messages of the measured time that the load did not come to send.
+    pub(super) unsent_count: u64,
     /// Bytes written as frames in the measured time.
     pub(super) sent_bytes: u64,
     /// Bytes read in the measured time.
@@ -30,12 +36,10 @@ pub(super) struct Tally {
 impl Tally {
     /// Nothing yet.
     pub(super) fn new() -> Tally {
-        let latency_ns = match Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS) {
-            Ok(histogram) => histogram,
-            Err(error) => unreachable!("the bounds are constant and valid: {error}"),
-        };
         Tally {
-            latency_ns,
+            latency_ns: histogram(),
+            late_ns: histogram(),
+            unsent_count: 0,
             sent_bytes: 0,
             received_bytes: 0,
             wrong_count: 0,
@@ -49,6 +53,17 @@ impl Tally {
     pub(super) fn add_replies(&mut self, count: u64, latency: Duration) {
         let latency_ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.latency_ns.saturating_record_n(latency_ns, count);
+    }
+
+    /// Counts messages of an open loop that were sent so late, or not at all.
+    pub(super) fn add_due(&mut self, count: u64, late: Option<Duration>) {
+        match late {
+            Some(late) => {
+                let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+                self.late_ns.saturating_record_n(late_ns, count);
+            }
+            None => self.unsent_count += count,
+        }
     }
 
     /// Counts a wrong reply and keeps the first few.
@@ -70,6 +85,8 @@ impl Tally {
     pub(super) fn add(&mut self, other: Tally) {
         // Every histogram has the same bounds, so every value fits.
         self.latency_ns += other.latency_ns;
+        self.late_ns += other.late_ns;
+        self.unsent_count += other.unsent_count;
         self.sent_bytes += other.sent_bytes;
         self.received_bytes += other.received_bytes;
         self.wrong_count += other.wrong_count;
@@ -84,6 +101,13 @@ impl Tally {
     /// Whether all that was asked was answered, rightly, on connections that lasted.
     pub(super) fn is_flawless(&self) -> bool {
         self.wrong_count == 0 && self.unanswered_count == 0 && self.ends.is_empty()
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS) {
+        Ok(histogram) => histogram,
+        Err(error) => unreachable!("the bounds are constant and valid: {error}"),
     }
 }
 
@@ -106,12 +130,15 @@ mod tests {
         for thread in 1..=4_u64 {
             let mut tally = Tally::new();
             tally.add_replies(10 * thread, Duration::from_micros(thread));
+            tally.add_due(thread, Some(Duration::from_micros(1)));
+            tally.add_due(1, None);
             tally.add_wrong(Wrong(format!("wrong {thread}")));
             tally.add_end("1001 going away".to_owned());
             tally.sent_bytes = thread;
             sum.add(tally);
         }
         assert_eq!((sum.latency_ns.len(), sum.sent_bytes, sum.wrong_count), (100, 10, 4));
+        assert_eq!((sum.late_ns.len(), sum.unsent_count), (10, 4));
         assert_eq!(sum.latency_ns.value_at_quantile(0.6) / 100, 30);
         assert_eq!(sum.wrong_examples, ["wrong 1", "wrong 2", "wrong 3"]);
         assert_eq!(sum.ends["1001 going away"], 4);

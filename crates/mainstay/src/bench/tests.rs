@@ -23,6 +23,8 @@ enum Manner {
     Right,
     /// The tenth reply of each connection is another's.
     Wrong,
+    /// It stands still for a while before the tenth reply of each connection.
+    Stalling,
     /// Each connection is closed instead of the tenth reply.
     Closing,
     /// The stream just ends instead of the tenth reply.
@@ -30,6 +32,8 @@ enum Manner {
     /// The handshake is refused.
     Refusing,
 }
+
+const STALL: Duration = Duration::from_millis(400);
 
 /// Serves connections until the process ends.
 fn start_server(manner: Manner) -> SocketAddr {
@@ -89,6 +93,9 @@ fn serve(mut stream: TcpStream, manner: Manner) {
                 let _ = stream.shutdown(Shutdown::Both);
                 return;
             }
+            if count == 10 && manner == Manner::Stalling {
+                thread::sleep(STALL);
+            }
             answer(&message, count == 10 && manner == Manner::Wrong, &mut out);
         }
     }
@@ -123,12 +130,22 @@ fn load(
     interrupt: impl FnOnce(ProgressBar, Arc<AtomicBool>),
     traffic: impl Fn() -> Traffic,
 ) -> Result<LoadReport, LoadError> {
+    load_at(None, address, duration, interrupt, traffic)
+}
+
+fn load_at(
+    rate: Option<Rate>,
+    address: SocketAddr,
+    duration: Duration,
+    interrupt: impl FnOnce(ProgressBar, Arc<AtomicBool>),
+    traffic: impl Fn() -> Traffic,
+) -> Result<LoadReport, LoadError> {
     let url = format!("ws://{address}/server");
     let target = Target::find(&url, None, Reach::Loopback).unwrap();
     let load = Load {
         what: "test",
         target: &target,
-        spread: Spread { connection_count: 6, thread_count: 2, source_count: 3 },
+        spread: Spread { connection_count: 6, thread_count: 2, source_count: 3, rate },
         warm_up: Duration::ZERO,
         duration,
         depth: 4,
@@ -180,6 +197,23 @@ fn connections_that_the_server_ends_are_counted_by_the_way_they_ended() {
             // The tenth request is the second of a batch of four.
             assert_eq!(report.tally.unanswered_count, 6 * 3, "{report}");
         }
+    }
+}
+
+#[test]
+fn an_open_loop_sends_at_its_rate_and_loses_no_time_of_waiting() {
+    let (rate, duration) = (Rate(2000), Duration::from_millis(500));
+    for (manner, min) in [(Manner::Right, 0), (Manner::Stalling, STALL.as_nanos() as u64 / 2)] {
+        let traffic = || Traffic::commands("Stop", "now", 4);
+        let address = start_server(manner);
+        let report = load_at(Some(rate), address, duration, |_, _| {}, traffic).unwrap();
+        assert!(report.tally.is_flawless(), "{report}");
+        let Tally { latency_ns, late_ns, .. } = &report.tally;
+        // Whatever was sent is in the latency, whenever it was answered.
+        assert!(!latency_ns.is_empty() && latency_ns.len() == late_ns.len(), "{report}");
+        assert!(report.rate == Some(rate), "{report}");
+        // What was to be sent while the server stood still has waited: most of it for long.
+        assert!(latency_ns.value_at_quantile(0.9) >= min, "{report}");
     }
 }
 
@@ -241,11 +275,12 @@ fn the_command_line_is_sound() {
 #[test]
 fn arguments_are_read() {
     let line = "echo --url ws://127.0.0.1:8080/server --connections 7 --depth 16 --bytes 65536 \
-                --duration 2m --warmup 500ms --threads 2 --message-type text --pid 1 --json";
+                --duration 2m --warmup 500ms --threads 2 --message-type text --pid 1 --rate 5000 --json";
     let Ok(What::Echo(echo)) = parse(line) else { panic!("{line}") };
     assert_eq!((echo.load.connections, echo.load.depth, echo.bytes), (7, 16, 65_536));
     assert_eq!(echo.load.duration, Duration::from_secs(120));
     assert_eq!(echo.load.warmup, Duration::from_millis(500));
+    assert_eq!(echo.load.rate, Some(5000));
     assert_eq!((echo.load.pid, echo.message_type), (Some(1), MessageType::Text));
     assert!(echo.load.target.json && !echo.load.target.allow_remote);
 
@@ -296,6 +331,9 @@ fn what_is_out_of_bounds_is_refused() {
         "echo --connections 0",
         "echo --depth 0",
         "echo --bytes 0",
+        "echo --rate 0",
+        "echo --rate max",
+        "idle --pid 1 --rate 5",
         "commands --depth 4097",
         "commands --threads 0",
         "commands --bytes 7",

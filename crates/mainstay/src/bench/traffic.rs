@@ -7,6 +7,8 @@ use mainstay_wire::Message;
 use mainstay_wire::command::CommandMessage;
 use mainstay_wire::frame::{Compression, Opcode, encode_frame};
 
+use super::round::{NUMBER_MIN, Rounds, Since};
+
 /// One connection's requests: `depth` frames encoded once per thread and sent as a batch again and
 /// again.
 ///
@@ -64,82 +66,46 @@ impl Traffic {
     }
 
     /// The frames of the next batch of a connection, ready to be written.
-    pub(super) fn next_batch(&mut self, round: &mut Round) -> &[u8] {
-        round.begin(self.depth);
+    pub(super) fn next_batch(&mut self, rounds: &mut Rounds, since: Since) -> &[u8] {
+        let first_number = rounds.begin(self.depth, since);
         if let Content::Commands { number, .. } = &self.content {
             for (index, frame) in self.frames.chunks_exact_mut(self.frame_bytes).enumerate() {
-                number.patch(frame, round.first_number + index as u64);
+                number.patch(frame, first_number + index as u64);
             }
         }
         &self.frames
     }
 
-    /// Checks a message against the batch it should belong to, which is over with the last one. A
-    /// wrong reply counts as an answer too, or the connection would wait for ever.
-    pub(super) fn check(&mut self, message: &Message<'_>, round: &mut Round) -> Result<(), Wrong> {
-        if round.is_over(self.depth) {
-            return Err(Wrong("a message that nothing was sent for".to_owned()));
+    /// Checks a message against what was asked, and tells since when that waited. A wrong reply
+    /// counts as an answer too, or the connection would wait for ever.
+    pub(super) fn check(
+        &mut self,
+        message: &Message<'_>,
+        rounds: &mut Rounds,
+    ) -> Result<Since, Wrong> {
+        let nothing_sent = || Wrong("a message that nothing was sent for".to_owned());
+        if rounds.is_over() {
+            return Err(nothing_sent());
         }
-        round.answered_count += 1;
-        match &mut self.content {
-            Content::Echo { opcode, payload } => check_echo(*opcode, payload, message),
+        let checked = match &mut self.content {
+            Content::Echo { opcode, payload } => match check_echo(*opcode, payload, message) {
+                Ok(()) => return rounds.answer_next().ok_or_else(nothing_sent),
+                Err(wrong) => Err(wrong),
+            },
             Content::Commands { reply, .. } => {
-                let number = check_command(reply, message)?;
-                round.take(number, self.depth)
+                check_command(reply, message).and_then(|number| rounds.answer(number))
             }
+        };
+        if checked.is_err() {
+            rounds.answer_next();
         }
+        checked
     }
 }
 
 /// A reply that is not the one to be expected, in words.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong(pub(super) String);
-
-/// How far one connection is with its batch.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    first_number: u64,
-    answered_count: usize,
-    /// One bit for each request that is answered: a server may answer out of order.
-    answered: Vec<u64>,
-    is_begun: bool,
-}
-
-impl Round {
-    /// Whether all of a batch is answered, or none was sent yet.
-    pub(super) fn is_over(&self, depth: usize) -> bool {
-        !self.is_begun || self.answered_count >= depth
-    }
-
-    /// How many replies are still to come.
-    pub(super) fn unanswered_count(&self, depth: usize) -> usize {
-        if self.is_begun { depth.saturating_sub(self.answered_count) } else { 0 }
-    }
-
-    fn begin(&mut self, depth: usize) {
-        let next = if self.is_begun { self.first_number + depth as u64 } else { NUMBER_MIN };
-        let fits = next + depth as u64 - 1 <= NUMBER_MAX;
-        self.first_number = if fits { next } else { NUMBER_MIN };
-        self.is_begun = true;
-        self.answered_count = 0;
-        self.answered.clear();
-        self.answered.resize(depth.div_ceil(64), 0);
-    }
-
-    fn take(&mut self, number: u64, depth: usize) -> Result<(), Wrong> {
-        let index = number.wrapping_sub(self.first_number);
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let Some(word) = self.answered.get_mut(index / 64).filter(|_| index < depth) else {
-            return Err(Wrong(format!("a reply to request {number}, which is not open")));
-        };
-        let bit = 1 << (index % 64);
-        if *word & bit != 0 {
-            return Err(Wrong(format!("a second reply to request {number}")));
-        }
-        *word |= bit;
-        Ok(())
-    }
-}
 
 /// Where a request's number stands in its frame. All numbers have as many digits, so that only the
 /// digits change from batch to batch.
@@ -258,13 +224,13 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// Ten digits from the first request on; JSON allows no leading zeros.
+/// Of every request's number.
 const DIGIT_COUNT: usize = 10;
-const NUMBER_MIN: u64 = 1_000_000_000;
-const NUMBER_MAX: u64 = 9_999_999_999;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use mainstay_wire::deflate::Inflater;
     use mainstay_wire::{Limits, Reader, Role};
 
@@ -299,16 +265,20 @@ mod tests {
         )
     }
 
-    fn wrong(result: Result<(), Wrong>) -> String {
+    fn since() -> Since {
+        Since { at: Instant::now(), is_measured: true }
+    }
+
+    fn wrong(result: Result<Since, Wrong>) -> String {
         result.expect_err("a wrong reply").0
     }
 
     #[test]
     fn requests_are_numbered_from_batch_to_batch() {
         let mut traffic = Traffic::commands("Pause \"it\"", "now", 3);
-        let mut round = Round::default();
+        let mut rounds = Rounds::default();
         for first in [1_000_000_000, 1_000_000_003, 1_000_000_006] {
-            let batch = received(traffic.next_batch(&mut round));
+            let batch = received(traffic.next_batch(&mut rounds, since()));
             let numbers: Vec<_> = batch
                 .iter()
                 .map(|json| {
@@ -325,22 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_start_again_before_they_grow_longer() {
-        let mut round = Round { first_number: NUMBER_MAX - 5, is_begun: true, ..Round::default() };
-        round.begin(3);
-        assert_eq!(round.first_number, NUMBER_MAX - 2, "the last three of ten digits");
-        round.begin(3);
-        assert_eq!(round.first_number, NUMBER_MIN);
-    }
-
-    #[test]
     fn echoes_are_compared_whole() {
         let mut traffic = Traffic::echo(Opcode::Binary, 64, 4);
-        let mut round = Round::default();
-        let sent = received(traffic.next_batch(&mut round));
+        let mut rounds = Rounds::default();
+        let sent = received(traffic.next_batch(&mut rounds, since()));
         assert_eq!((sent.len(), sent[0].len()), (4, 64));
-        let mut check = |message| traffic.check(&message, &mut round);
-        assert_eq!(check(Message::Binary(sent[0].clone().into())), Ok(()));
+        let mut check = |message| traffic.check(&message, &mut rounds);
+        assert!(check(Message::Binary(sent[0].clone().into())).is_ok());
         let mut other = sent[0].clone();
         other[40] ^= 1;
         assert_eq!(wrong(check(Message::Binary(other.into()))), "an echo with other bytes");
@@ -348,37 +309,37 @@ mod tests {
         assert_eq!(wrong(short), "an echo of 63 bytes instead of 64");
         let text = String::from_utf8(sent[0].clone()).unwrap();
         assert_eq!(wrong(check(Message::Text(text.into()))), "an echo of another message type");
-        assert!(round.is_over(4), "wrong replies are answers too");
-        let surplus = traffic.check(&Message::Binary(sent[0].clone().into()), &mut round);
+        assert!(rounds.is_over(), "wrong replies are answers too");
+        let surplus = traffic.check(&Message::Binary(sent[0].clone().into()), &mut rounds);
         assert_eq!(wrong(surplus), "a message that nothing was sent for");
     }
 
     #[test]
     fn command_replies_are_matched_by_number_in_any_order() {
         let mut traffic = Traffic::commands("x", "", 3);
-        let mut round = Round::default();
+        let mut rounds = Rounds::default();
         for first in [1_000_000_000, 1_000_000_003] {
-            traffic.next_batch(&mut round);
+            traffic.next_batch(&mut rounds, since());
             for number in [first + 2, first, first + 1] {
-                assert!(!round.is_over(3));
-                assert_eq!(traffic.check(&reply(number, true), &mut round), Ok(()));
+                assert!(!rounds.is_over());
+                assert!(traffic.check(&reply(number, true), &mut rounds).is_ok());
             }
-            assert!(round.is_over(3));
+            assert!(rounds.is_over());
         }
     }
 
     #[test]
     fn wrong_command_replies_are_noticed_before_and_after_the_first_right_one() {
         let mut traffic = Traffic::commands("x", "", 9);
-        let mut round = Round::default();
-        traffic.next_batch(&mut round);
-        let mut check = |message| traffic.check(&message, &mut round);
+        let mut rounds = Rounds::default();
+        traffic.next_batch(&mut rounds, since());
+        let mut check = |message| traffic.check(&message, &mut rounds);
         let first = 1_000_000_000;
         for number in [first, first + 1] {
             assert!(wrong(check(reply(first + 9, true))).contains("not open"));
             assert!(wrong(check(reply(number, false))).contains("without success"));
             assert!(wrong(check(Message::Text("oops".into()))).contains("malformed"));
-            assert_eq!(check(reply(number, true)), Ok(()));
+            assert!(check(reply(number, true)).is_ok());
         }
         assert!(wrong(check(reply(first, true))).contains("second reply"));
     }

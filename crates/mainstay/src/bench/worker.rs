@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::crew::{Control, Phase};
-use super::link::{Desk, Fate, Link, Until};
+use super::link::{Desk, Fate, Link, Pace, Until};
 use super::opening::{Opening, OpeningError, connect};
+use super::schedule::Schedule;
 use super::tally::Tally;
 use super::target::Target;
 use super::traffic::Traffic;
@@ -29,6 +30,8 @@ pub(super) struct Worker {
     opening_count: usize,
     live_count: usize,
     desk: Desk,
+    /// In an open loop.
+    schedule: Option<Schedule>,
     /// What the last turn added to the histogram is told to the others.
     published_count: u64,
     last_opened_at: Instant,
@@ -45,8 +48,10 @@ impl Worker {
         source_count: u32,
         share: Range<usize>,
         traffic: Traffic,
+        schedule: Option<Schedule>,
         control: Arc<Control>,
     ) -> io::Result<Worker> {
+        let pace = if schedule.is_some() { Pace::Scheduled } else { Pace::Answered };
         Ok(Worker {
             poll: Poll::new()?,
             target,
@@ -56,7 +61,8 @@ impl Worker {
             waiting: share,
             opening_count: 0,
             live_count: 0,
-            desk: Desk::new(traffic),
+            desk: Desk::new(traffic, pace),
+            schedule,
             published_count: 0,
             last_opened_at: Instant::now(),
             seeds: RandomState::new(),
@@ -75,7 +81,8 @@ impl Worker {
         loop {
             self.follow(self.control.phase());
             self.open_more()?;
-            match self.poll.poll(&mut events, Some(TURN_MAX)) {
+            let wait = self.send_due();
+            match self.poll.poll(&mut events, Some(wait.min(TURN_MAX))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(OpeningError::Socket(error));
                 }
@@ -141,12 +148,57 @@ impl Worker {
         Ok(())
     }
 
+    /// Sends what is to be sent by now in an open loop, and tells how long nothing more is.
+    fn send_due(&mut self) -> Duration {
+        if !matches!(self.desk.phase, Phase::WarmUp | Phase::Measure) {
+            return TURN_MAX;
+        }
+        let now = Instant::now();
+        // What the load is behind with must not keep it from reading.
+        for _ in 0..SENT_COUNT_MAX {
+            let Some((index, due)) = self.take_due(now) else { break };
+            let depth = self.desk.traffic.depth() as u64;
+            let late = due.elapsed();
+            let link = self.links.get_mut(index).and_then(Option::as_mut);
+            let fate = link.and_then(|link| link.send_due(&mut self.desk, due));
+            if self.desk.phase == Phase::Measure {
+                self.desk.tally.add_due(depth, fate.map(|_| late));
+            }
+            self.settle(index, fate.unwrap_or(Fate::Lives));
+        }
+        match self.schedule.as_ref().map(|schedule| schedule.wait(Instant::now())) {
+            // The poll counts in milliseconds: a shorter wait would be rounded up to one.
+            Some(wait) if wait < SHORT => Duration::ZERO,
+            Some(wait) => wait,
+            None => TURN_MAX,
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<(usize, Instant)> {
+        self.schedule.as_mut()?.take_due(now)
+    }
+
+    /// What was to be sent by now and is not, as the measured time is over.
+    fn give_up_due(&mut self) {
+        let depth = self.desk.traffic.depth() as u64;
+        let now = Instant::now();
+        while self.take_due(now).is_some() {
+            self.desk.tally.add_due(depth, None);
+        }
+    }
+
     /// Does in a new phase what it asks of every connection.
     fn follow(&mut self, phase: Phase) {
         if phase == self.desk.phase {
             return;
         }
+        if self.desk.phase == Phase::Measure {
+            self.give_up_due();
+        }
         self.desk.phase = phase;
+        if let (Phase::WarmUp | Phase::Measure, Some(schedule)) = (phase, &mut self.schedule) {
+            schedule.begin(Instant::now());
+        }
         for index in 0..self.links.len() {
             let Some(Some(link)) = self.links.get_mut(index) else { continue };
             let fate = match phase {
@@ -182,8 +234,7 @@ impl Worker {
     }
 
     fn finish(mut self) -> Tally {
-        let depth = self.desk.traffic.depth();
-        let unanswered = self.links.iter().flatten().map(|link| link.unanswered_count(depth));
+        let unanswered = self.links.iter().flatten().map(Link::unanswered_count);
         self.desk.tally.unanswered_count += unanswered.sum::<usize>() as u64;
         self.desk.tally
     }
@@ -198,5 +249,7 @@ const LEAVING_TIMEOUT: Duration = Duration::from_secs(2);
 const OPENING_COUNT_MAX: usize = 64;
 /// How late a new phase may be noticed when nothing happens.
 const TURN_MAX: Duration = Duration::from_millis(10);
+const SENT_COUNT_MAX: usize = 1024;
+const SHORT: Duration = Duration::from_millis(1);
 /// Enough for one turn over many busy connections.
 const EVENT_COUNT_MAX: usize = 1024;
