@@ -39,7 +39,12 @@ fn run(arguments: ServerArguments) -> io::Result<()> {
         for event in &events {
             match event.token() {
                 LISTENER => floor.accept()?,
-                Token(index) => floor.turn(index, event.is_read_closed()),
+                Token(index) => {
+                    floor.turn(index);
+                    if event.is_read_closed() {
+                        floor.forget(index);
+                    }
+                }
             }
         }
     }
@@ -80,13 +85,18 @@ impl Floor {
         Ok(())
     }
 
-    fn turn(&mut self, index: usize, is_closed: bool) {
-        let Some(slot) = self.connections.get_mut(index) else { return };
-        let Some(connection) = slot else { return };
-        self.batch.clear();
-        let turned = connection.turn(&mut self.scratch, &mut self.batch);
-        if turned.is_err() || is_closed {
+    fn forget(&mut self, index: usize) {
+        if let Some(slot) = self.connections.get_mut(index) {
+            // Closing the socket takes it out of the poll.
             *slot = None;
+        }
+    }
+
+    fn turn(&mut self, index: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(index) else { return };
+        self.batch.clear();
+        if connection.turn(&mut self.scratch, &mut self.batch).is_err() {
+            self.forget(index);
         }
         if self.batch.is_empty() {
             return;
