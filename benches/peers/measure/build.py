@@ -70,22 +70,22 @@ def build_uwebsockets():
     need("g++", "g++")
     if not pathlib.Path("/usr/include/rapidjson/document.h").exists():
         raise Unavailable("RapidJSON is missing (Debian: rapidjson-dev)")
-    source = find_uwebsockets()
-    folder = fresh(WORK / "uwebsockets")
+    source, server = find_uwebsockets(), SERVERS / "cpp" / "uws_server.cpp"
+    folder = WORK / "uwebsockets"
+    folder.mkdir(exist_ok=True)
+    program = folder / "uws_server"
     usockets = source / "uSockets" / "src"
     flags = ["-O3", "-march=native", "-flto", "-DLIBUS_NO_SSL", f"-I{usockets}"]
     parts = [*usockets.glob("*.c"), usockets / "eventing" / "epoll_kqueue.c"]
-    must(["gcc", *flags, "-c", *map(str, parts)], folder)
-    objects = [f"{part.stem}.o" for part in parts]
-    must(
-        ["g++", *flags, "-std=c++20", "-DUWS_NO_ZLIB", f"-I{source / 'src'}",
-         str(SERVERS / "cpp" / "uws_server.cpp"), *objects, "-o", "uws_server"],
-        folder,
-    )
+    if is_older(program, [server, pathlib.Path(__file__)]):
+        must(["gcc", *flags, "-c", *map(str, parts)], folder)
+        objects = [f"{part.stem}.o" for part in parts]
+        sources = ["-std=c++20", "-DUWS_NO_ZLIB", f"-I{source / 'src'}", str(server), *objects]
+        must(["g++", *flags, *sources, "-o", str(program)], folder)
     compiler = output(["g++", "-dumpfullversion"])
     crate = source.parent.name.rpartition("-")[2]
     return Built(
-        [str(folder / "uws_server")],
+        [str(program)],
         f"{UWEBSOCKETS_RELEASE} (sources of the crate libuwebsockets-sys {crate}), g++ {compiler}, "
         f"RapidJSON {debian_version('rapidjson-dev')}",
     )
@@ -218,10 +218,8 @@ def output(command, otherwise=None):
     return otherwise
 
 
-def fresh(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+def is_older(made, sources):
+    return not made.exists() or any(made.stat().st_mtime < source.stat().st_mtime for source in sources)
 
 
 BUILDERS = {
