@@ -1,16 +1,13 @@
 """Numbers as people read them."""
 
+import math
+
 
 def number(value, digits=3):
     """So many digits that count, and all of those before the point."""
-    magnitude = abs(value)
-    if magnitude >= 1000:
-        return f"{value:,.0f}"
-    places = digits - 1
-    while magnitude >= 10 and places > 0:
-        magnitude /= 10
-        places -= 1
-    while 0 < magnitude < 1 and places < 5:
-        magnitude *= 10
-        places += 1
-    return f"{value:.{places}f}"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    # Rounded first, or 0.9996 would keep the place that 0.99 has.
+    rounded = float(f"{value:.{digits - 1}e}")
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{value:,.{max(0, places)}f}"

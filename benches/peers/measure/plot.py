@@ -138,7 +138,7 @@ def lines(summary):
             series[peer] = points
     if not series:
         return None
-    left, right, top, bottom = MARGIN + 44, WIDTH - MARGIN - 168, 84, 360
+    left, right, top, bottom = MARGIN + 44, WIDTH - MARGIN - 186, 84, 360
     highest = max(spread.high for points in series.values() for _, spread in points)
     step, ceiling = grid(highest)
 

@@ -9,6 +9,7 @@ README_START, README_END = "<!-- peers -->", "<!-- /peers -->"
 
 # Columns of the README, which has no room for everybody.
 README_PEERS = ["mainstay", "uwebsockets", "gorilla", "go-xnet", "ws"]
+README_PICTURES = ["peers-commands.svg", "peers-fanout.svg", "peers-memory.svg"]
 
 
 def render_report(summary, pictures):
@@ -22,15 +23,14 @@ def render_report(summary, pictures):
         "server has not all of its CPU. How it is measured, and what not to conclude: "
         "[peers/README.md](peers/README.md). All raw figures: [peers/results.json](peers/results.json).",
         "## Goals", render_goals(summary),
-        "## Pictures", "\n".join(picture(name, "../docs/images/") for name in pictures),
+        "## Pictures", "\n\n".join(picture(name, "../docs/images/") for name in pictures),
         "## Figures",
     ]
     for listed in measurement.list_measurements():
         if summary.has(listed.key):
             parts += [f"### {listed.title}", RENDERERS[listed.kind](summary, listed)]
             parts += render_problems(summary, listed.key)
-    if any(name in document["peers"] for name in ["mainstay-2"]):
-        parts += render_scaling(summary)
+    parts += render_scaling(summary)
     parts += ["## Peers", render_peers(document)]
     parts += render_missing(document)
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -47,7 +47,7 @@ def conditions(document):
     quick = " A quick run, to look whether everything works: no figures to quote." if options.get("quick") else ""
     return (
         f"Measured on {date.day} {date:%B %Y} on {virtual}{machine['cpu_count']} CPUs ({machine['cpu']}), "
-        f"{machine['memory_gb']} GB, {machine['system']}, Linux {machine['kernel']}: the server alone on one CPU, "
+        f"{machine['memory_gb']} GB, {machine['system']}, kernel {machine['kernel']}: the server alone on one CPU, "
         f"the load on another{cores}; {rounds} of {seconds} for each figure, the servers taking turns.{quick}"
     )
 
@@ -190,7 +190,7 @@ def render_readme(summary, pictures):
         f"Beside servers that others wrote, one thread each, in one run of `just peers`. {conditions(document)} "
         "Medians; less is better:",
         table(["", *(document["peers"][name]["title"] for name in present)], rows),
-        "\n".join(picture(name, "docs/images/") for name in pictures),
+        "\n\n".join(picture(name, "docs/images/") for name in README_PICTURES if name in pictures),
         f"{sum(reached)} of {len(reached)} goals are reached. [benches/PEERS.md](benches/PEERS.md) has them, all "
         "figures with their spread, and the versions and settings of everybody; "
         "[benches/peers](benches/peers/README.md) how they are measured, and what not to conclude.",
@@ -241,9 +241,8 @@ def cell(spread):
 
 
 def spread_cell(spread, unit=""):
-    if spread.low == spread.high:
-        return number(spread.median) + unit
-    return f"{number(spread.median)}{unit} [{number(spread.low)}–{number(spread.high)}]"
+    median, low, high = number(spread.median), number(spread.low), number(spread.high)
+    return f"{median}{unit}" if low == median == high else f"{median}{unit} [{low}–{high}]"
 
 
 def percent(spread):

@@ -141,8 +141,8 @@ class TableTest(unittest.TestCase):
             table.replace_section("# Title\n", section)
 
     def test_numbers_have_three_digits_that_count(self):
-        cases = [(0, "0.00"), (0.01234, "0.0123"), (1.2345, "1.23"), (12.345, "12.3"), (123.45, "123"),
-                 (999.9, "1000"), (1234.5, "1,234"), (0.9996, "1.000")]
+        cases = [(0, "0"), (0.01234, "0.0123"), (1.2345, "1.23"), (12.345, "12.3"), (123.45, "123"),
+                 (999.9, "1,000"), (1234.6, "1,235"), (0.9996, "1.00"), (-0.5, "-0.500")]
         self.assertEqual([number(value) for value, _ in cases], [text for _, text in cases])
 
 
