@@ -43,9 +43,8 @@ interop *peer:
 conformance *arguments="both":
     tests/conformance/run "$@"
 
-# The same work for servers that others wrote, side by side in one run
+# The same work for servers that others wrote, side by side in one run (benches/peers/README.md)
 peers *arguments:
-    cargo build --release --package mainstay
     benches/peers/run "$@"
 
 # Fan-out, publishing, resuming and idle sessions, on servers of its own

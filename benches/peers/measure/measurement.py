@@ -147,7 +147,7 @@ class Bench:
     def run_load(self, measurement, peer, built, results, extra=()):
         if peer.is_tcp:
             command = [*self.load_program(), "tcp-echo", "--connections", str(CONNECTION_COUNT), "--bytes",
-                       str(measurement.bytes), "--depth", str(measurement.depth), "--seconds", str(self.seconds)]
+                       str(measurement.bytes), "--depth", str(measurement.depth), *self.load_times()]
         else:
             what = "echo" if measurement.work == "echo" else "commands"
             command = [
@@ -172,7 +172,7 @@ class Bench:
     def run_fanout(self, measurement, peer, built, results):
         command = [
             *self.load_program(), "fanout", "--speaks", peer.speaks, "--subscribers", str(measurement.subscribers),
-            "--burst", str(measurement.burst), "--seconds", str(self.seconds),
+            "--burst", str(measurement.burst), *self.load_times(),
         ]
         figures = self.run_against(measurement, peer, built, command)
         return {
@@ -222,6 +222,9 @@ class Bench:
 
     def idle_command(self):
         return [*self.tools.mainstay, "bench", "idle", "--json", "--connections", str(IDLE_CONNECTION_COUNT)]
+
+    def load_times(self):
+        return ["--seconds", str(self.seconds), "--warmup-seconds", str(self.warm_up_ms / 1000)]
 
     def load_program(self):
         if isinstance(self.tools.load, str):

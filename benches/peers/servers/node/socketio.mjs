@@ -1,4 +1,5 @@
-// The server of Socket.IO, for fan-out: "publish" of anybody is emitted as "news" to everybody.
+// The server of Socket.IO, for fan-out, at its own path /socket.io/: "publish" of anybody is emitted as
+// "news" to everybody.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { messageBytesMax, readArguments } from "./arguments.mjs";
@@ -6,8 +7,6 @@ import { messageBytesMax, readArguments } from "./arguments.mjs";
 const { host, port } = readArguments();
 const http = createServer();
 const io = new Server(http, {
-  path: "/server",
-  addTrailingSlash: false,
   transports: ["websocket"],
   perMessageDeflate: false,
   maxHttpBufferSize: messageBytesMax,
