@@ -99,7 +99,8 @@ def run_load(command, seconds):
         figures = json.loads(out)
     except ValueError:
         said = problems.decode(errors="replace").strip().splitlines()
-        raise Failed(said[-1] if said else f"the load ended with {load.returncode}") from None
+        # The first line says it; what may follow is how to ask for help.
+        raise Failed(said[0] if said else f"the load ended with {load.returncode}") from None
     if load.returncode != 0:
         raise Failed(f"not everything came as it should: {flaws(figures)}")
     return figures
