@@ -163,8 +163,8 @@ def build_rust(binary, package=None):
     if not (folder / "Cargo.toml").exists():
         raise Unavailable("benches/peers/rust is not there")
     target = WORK / "rust"
-    command = ["cargo", "build", "--release", "--locked", "--bin", binary, "--target-dir", str(target)]
-    must(command, folder)
+    # All at once, the first time; then there is nothing left to do.
+    must(["cargo", "build", "--release", "--locked", "--bins", "--target-dir", str(target)], folder)
     compiler = output(["rustc", "--version"]).split()[1]
     version = f"{locked_version(folder, package)}, rustc {compiler}" if package else f"rustc {compiler}"
     return Built([str(target / "release" / binary)], version)

@@ -245,8 +245,10 @@ def wait_open(pid, count):
 
 
 def message_figures(figures):
-    latency = figures["latency_us"]
-    return {
+    latency, rate = figures["latency_us"], figures.get("rate")
+    # A load that sends late has its own delay in the latency.
+    kept = {"late_p99_us": rate["late_us"]["p99"], "rate_kept": rate["kept"]} if rate else {}
+    return kept | {
         "rate": figures["messages_per_second"],
         "cpu_us": figures["server_cpu"]["us_per_message"],
         "seconds": figures["seconds"],

@@ -70,7 +70,7 @@ PEERS = [
     Peer(
         "mainstay-session", "Mainstay, sessions",
         "The same server; the subscribers are sessions, which are told every event exactly once and in order "
-        "over lost connections. No other peer promises that.",
+        "over lost connections; none of the others, as they are here, promises that.",
         "mainstay", ("fanout",), mainstay(1), speaks="mainstay-session",
     ),
     Peer(
@@ -91,7 +91,7 @@ PEERS = [
     ),
     Peer(
         "bun", "Bun",
-        "`Bun.serve` with `server.publish`, which is uWebSockets' code below.",
+        "`Bun.serve` with `server.publish`; below is a fork of uWebSockets.",
         "bun", EVERYTHING, plain,
     ),
     Peer(

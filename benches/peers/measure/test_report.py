@@ -120,6 +120,13 @@ class TableTest(unittest.TestCase):
         floor = next(index for index, line in enumerate(lines) if line.startswith("| *raw TCP echo* |"))
         self.assertLess(floor, lines.index(row))
 
+    def test_a_load_that_fell_behind_is_named(self):
+        for kept, says in [(True, False), (False, True)]:
+            late = figures(1.0, rate_kept=kept, late_p99_us=2000.0)
+            results = {"latency commands": {"ws": [figures(1.0, rate_kept=True, late_p99_us=1.0), late]}}
+            text = table.render_report(summary.Summary(document(results)), [])
+            self.assertEqual("its own delay is in the latency: ws (Node)" in text, says)
+
     def test_who_failed_or_is_not_there_is_named(self):
         results = {"fanout 16 x 5000": {"ws": [{"problem": "7 missing"}], "mainstay": [figures(1.0)]}}
         made = document(results, cut=["Echo: round 3 was not finished"])
