@@ -11,7 +11,8 @@ def describe():
         "cpu_count": os.cpu_count(),
         "server_and_load_share_a_core": share_core(0, 1),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-        "kernel": platform.release(),
+        # Without what its builder has put behind the version.
+        "kernel": platform.release().partition("-")[0],
         "system": system_name(),
         "is_virtual": "hypervisor" in read("/proc/cpuinfo"),
         "load_average_before": os.getloadavg()[0],

@@ -20,14 +20,15 @@ SUBSCRIBER_COUNT_COMMON = 5_000
 SUBSCRIBER_COUNT_MOST = 19_000
 EVENT_BYTES = 128
 BURST = 16
-# Memory and opening vary little, and each takes long.
-SLOW_ROUNDS_MAX = 2
+ROUNDS_MAX = 20
+# Of what varies little, takes long, or is there for completeness.
+SIDE_ROUNDS_MAX = 2
 
 # A run that took this many times what it was to take was disturbed, and is repeated.
 DISTURBED_RATIO = 1.1
 REPETITIONS_MAX = 2
 
-NEAR = ["mainstay", "mainstay-session", "uwebsockets", "bun", "nats", "send-loop"]
+NEAR = ["mainstay", "mainstay-session", "uwebsockets", "send-loop"]
 GROWING = ["mainstay", "uwebsockets", "send-loop"]
 SCALING = ["mainstay", "mainstay-2"]
 
@@ -45,7 +46,7 @@ class Measurement:
     depth: int = 1
     burst: int = 1
     subscribers: int = 0
-    rounds_max: int = 1000
+    rounds_max: int = ROUNDS_MAX
 
     def peer_names(self, whats):
         wanted = {name for what in whats for name in self.wanted_by.get(what, [])}
@@ -65,7 +66,7 @@ def list_measurements():
                 wanted["scaling"] = SCALING
             measurements.append(Measurement(
                 f"echo {size} x {depth}", f"Echo of {label}, {depth_label(depth)}", wanted, "echo", "load",
-                bytes=size, depth=depth,
+                bytes=size, depth=depth, rounds_max=ROUNDS_MAX if size == 64 else SIDE_ROUNDS_MAX,
             ))
     for depth in [1, 16]:
         wanted = {"commands": commanding} | ({"latency": commanding} if depth == 1 else {})
@@ -88,17 +89,18 @@ def list_measurements():
                     wanted["scaling"] = SCALING
             if wanted:
                 events = "single events" if burst == 1 else f"bursts of {burst}"
+                is_side = burst == 1 and count != SUBSCRIBER_COUNT_COMMON
                 measurements.append(Measurement(
                     f"fanout {burst} x {count}", f"Fan-out to {count:,} subscribers, {events}", wanted, "fanout",
-                    "fanout", burst=burst, subscribers=count,
+                    "fanout", burst=burst, subscribers=count, rounds_max=SIDE_ROUNDS_MAX if is_side else ROUNDS_MAX,
                 ))
     measurements.append(Measurement(
         "idle", f"Memory of {IDLE_CONNECTION_COUNT:,} idle connections", {"idle": commanding}, "command", "idle",
-        rounds_max=SLOW_ROUNDS_MAX,
+        rounds_max=SIDE_ROUNDS_MAX,
     ))
     measurements.append(Measurement(
         "open", f"{IDLE_CONNECTION_COUNT:,} connections return after `kill -9`", {"open": commanding}, "command",
-        "open", rounds_max=SLOW_ROUNDS_MAX,
+        "open", rounds_max=SIDE_ROUNDS_MAX,
     ))
     return measurements
 
