@@ -84,7 +84,7 @@ def microseconds(value):
 
 
 def bars(summary, title, note, panels):
-    drawn, top = [], 84
+    drawn, top = [], 84 if panels[0][0] else 70
     for heading, key, read, format_value, more_is_better in panels:
         rows = [(peer, read(summary, key, peer)) for peer in summary.peers(key)]
         rows = [(peer, spread) for peer, spread in rows if spread is not None and not is_variant(peer)]
