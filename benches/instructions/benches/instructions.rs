@@ -83,7 +83,7 @@ fn decode((encoding, message): (Encoding, Vec<u8>)) -> ClientFrame {
 
 // Puts one frame into the outboxes of 1,000 subscribers.
 #[library_benchmark]
-#[bench::to_1000(args = (1000), setup = subscribed, config = accepted(66_324))]
+#[bench::to_1000(args = (1000), setup = subscribed, config = accepted(52_328))]
 fn fan_out((hub, mut outboxes, channel, frame): Audience) -> Audience {
     for subscriber in hub.live(&channel) {
         outboxes[*subscriber].push_shared(frame.clone());
