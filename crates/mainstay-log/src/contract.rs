@@ -62,12 +62,19 @@ pub trait Log: Send {
     /// A session's record, as it was put.
     fn session(&mut self, session: SessionId) -> Result<Option<Bytes>, LogError>;
 
-    /// Sessions in the order of their ids, from behind `after` on, at most `count_max`.
+    /// Sessions in the order of their ids, from behind `after` on, at most `count_max`. Damaged ones are
+    /// left out.
     fn sessions(
         &mut self,
         after: Option<SessionId>,
         count_max: usize,
     ) -> Result<Vec<(SessionId, Bytes)>, LogError>;
+
+    /// Sessions whose records are damaged: that they were there is all that is known of them. They can be
+    /// deleted like others.
+    fn damaged_sessions(&mut self) -> Result<Vec<SessionId>, LogError> {
+        Ok(Vec::new())
+    }
 
     /// The replies kept for a session, by number.
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError>;

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test states its expectations with unwrap")]
 
+use bytes::Bytes;
 use mainstay_log::suite::histories::{difference, models, script};
 use mainstay_log::testing::SimDisk;
-use mainstay_log::{DiskLog, DiskOptions, Log, OpenError, Verify};
+use mainstay_log::{DiskLog, DiskOptions, Log, LogError, OpenError, Verify, Write};
+use mainstay_wire::session::SessionId;
 
 #[test]
 fn rotten_bytes_are_noticed_and_never_served() {
@@ -59,7 +61,11 @@ fn rot(verify: Verify) {
         disk.set_content(content);
         let options = DiskOptions { verify, ..DiskOptions::new(1) };
         let opened = DiskLog::open_on(disk, options);
-        match opened.map(|mut log| difference(&mut log, &models[script.len()])) {
+        let compare = |mut log: DiskLog| match log.damaged_sessions()?.as_slice() {
+            [] => difference(&mut log, &models[script.len()]),
+            [session, ..] => Err(LogError::Corrupt(format!("session {session}"))),
+        };
+        match opened.map(compare) {
             Err(_) | Ok(Err(_)) => outcomes[0] += 1,
             Ok(Ok(None)) => outcomes[1] += 1,
             Ok(Ok(Some(what))) => wrong.push(format!("case {case}, {damage}: {what:.200}")),
@@ -68,6 +74,40 @@ fn rot(verify: Verify) {
     let _ = std::panic::take_hook();
     assert!(wrong.is_empty(), "{} of {CASES}: {wrong:#?}", wrong.len());
     assert!(outcomes.iter().all(|count| *count > CASES / 20), "{outcomes:?}");
+}
+
+#[test]
+fn a_damaged_session_is_named_and_takes_nothing_with_it() {
+    let disk = SimDisk::new(5);
+    let mut log = open(&disk).unwrap();
+    let session = |index: u8| SessionId::from_bytes([index; 16]);
+    let record = |index: u8| Bytes::from(vec![b'a' + index; 200]);
+    let put = |index| Write::PutSession { session: session(index), record: record(index) };
+    log.commit(&(0..5).map(put).collect::<Vec<_>>()).unwrap();
+    let reply = Bytes::from_static(b"done");
+    log.commit(&[Write::PutReply { session: session(2), number: 1, reply }]).unwrap();
+    drop(log);
+    let mut content = disk.content();
+    let places: Vec<_> =
+        (0..content.len() - 100).filter(|at| content[*at..at + 100] == [b'c'; 100]).collect();
+    places.iter().for_each(|at| content[*at] ^= 1);
+    disk.set_content(content);
+
+    let mut log = open(&disk).unwrap();
+    assert_eq!(log.damaged_sessions().unwrap(), [session(2)]);
+    let others = |log: &mut DiskLog| -> Vec<_> {
+        let first = log.sessions(None, 2).unwrap();
+        let rest = log.sessions(first.last().map(|(id, _)| *id), 9).unwrap();
+        first.into_iter().chain(rest).collect()
+    };
+    let expected = [0, 1, 3, 4].map(|index| (session(index), record(index)));
+    assert_eq!(others(&mut log), expected);
+    log.commit(&[Write::DeleteSession { session: session(2) }]).unwrap();
+    drop(log);
+    let mut log = open(&disk).unwrap();
+    assert!(log.damaged_sessions().unwrap().is_empty());
+    assert!(log.replies(session(2)).unwrap().is_empty());
+    assert_eq!(others(&mut log), expected);
 }
 
 /// What a killed process leaves says with one bit which of two commits counts, and both are whole: if

@@ -323,6 +323,10 @@ impl Node {
 
     /// Reads what the log holds into memory: of sessions their records, of channels their bounds.
     fn load(&mut self, now_ms: u64) -> Result<(), LogError> {
+        // A session that cannot be read is lost. Its client is told that it is not known here.
+        for session in self.log.damaged_sessions()? {
+            self.staged.writes.push(Write::DeleteSession { session });
+        }
         let mut after = None;
         loop {
             let page = self.log.sessions(after, LOAD_COUNT)?;
@@ -340,6 +344,11 @@ impl Node {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (name, keep) in page {
+                if name.inbox_session().is_some_and(|session| !self.sessions.contains_key(&session))
+                {
+                    self.staged.writes.push(Write::DeleteChannel { channel: name });
+                    continue;
+                }
                 let channel = Channel::of(&keep);
                 // Its oldest event's age is not known; whoever looks reads it.
                 if channel.has_events() {

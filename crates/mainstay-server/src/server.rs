@@ -345,7 +345,11 @@ fn open_node(config: &Config, clock: &Clock) -> Result<Node, StartError> {
         Some(folder) => {
             let mut fresh = [0; 8];
             system_rng()?.fill_bytes(&mut fresh);
-            Box::new(DiskLog::open(folder, DiskOptions::new(u64::from_le_bytes(fresh)))?)
+            let mut log = DiskLog::open(folder, DiskOptions::new(u64::from_le_bytes(fresh)))?;
+            for session in log.damaged_sessions()? {
+                tracing::error!(%session, "its record is damaged: the session is given up");
+            }
+            Box::new(log)
         }
     };
     let mut node = config.node.clone();

@@ -232,6 +232,10 @@ impl Log for WatchedLog {
         self.log.sessions(after, count_max)
     }
 
+    fn damaged_sessions(&mut self) -> Result<Vec<SessionId>, LogError> {
+        self.log.damaged_sessions()
+    }
+
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError> {
         self.log.replies(session)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mainstay_wire::session::Offset;
+use mainstay_wire::session::{Offset, SessionId};
 use redb::backends::FileBackend;
 use redb::{
     Durability, Key, ReadTransaction, ReadableTable as _, ReadableTableMetadata as _,
@@ -10,7 +10,8 @@ use redb::{
 };
 
 use super::row::{
-    ChannelRow, Identity, Kind, Standing, decode_event, decode_key, decode_opaque, event_bytes,
+    ChannelRow, Damaged, Identity, Kind, Standing, decode_event, decode_key, decode_opaque,
+    event_bytes,
 };
 use super::tables::{
     CHANNELS, EVENTS, EXPIRIES, KEYS, META, REPLIES, SESSIONS, begin_read, read_state, store,
@@ -119,6 +120,9 @@ impl DiskLog {
             if let Err(error) = walk_records(&view, salt) {
                 check.report(error);
             }
+            for session in damaged_sessions(&view)? {
+                check.report(format_args!("session {session} is not what was written"));
+            }
             walk_events(&view, salt, &mut check)
         });
         if let Some(problem) = check.problems.first() {
@@ -149,6 +153,9 @@ impl DiskLog {
         self.read_with(|database, salt| {
             let view = begin_read(database)?;
             walk_records(&view, salt)?;
+            if let Some(session) = damaged_sessions(&view)?.first() {
+                return Err(Damaged.at(format_args!("session {session}")));
+            }
             let state = read_state(&view.open_table(META).map_err(store)?)?;
             copy_all(&view, &copy)?;
             open::initialise(&copy, identity, state)
@@ -161,13 +168,31 @@ impl DiskLog {
     }
 }
 
-/// Reads all records but events: those are few, and nothing else would notice if one was missing.
+/// Sessions whose records are damaged.
+pub(super) fn damaged_sessions(view: &ReadTransaction) -> Result<Vec<SessionId>, LogError> {
+    let mut damaged = Vec::new();
+    walk(view, SESSIONS, |id, row| {
+        if decode_opaque(Kind::Session, id, row).is_err() {
+            damaged.push(SessionId::from_bytes(*id));
+        }
+        Ok(())
+    })?;
+    Ok(damaged)
+}
+
+/// Reads all records but events: those are few, and nothing else would notice if one was missing. One
+/// damaged session concerns nobody else and is passed over; where there are many, more is wrong.
 pub(super) fn walk_records(view: &ReadTransaction, salt: u64) -> Result<u64, LogError> {
     let mut record_count = 0;
     record_count +=
         walk(view, CHANNELS, |name, row| read::decode_channel(name, salt, row).map(|_| ()))?;
+    let mut damaged_count = 0;
     record_count += walk(view, SESSIONS, |id, row| {
-        decode_opaque(Kind::Session, id, row).map(|_| ()).map_err(|d| d.at("a session"))
+        damaged_count += usize::from(decode_opaque(Kind::Session, id, row).is_err());
+        match damaged_count > DAMAGED_SESSIONS_MAX {
+            true => Err(Damaged.at("one session after the other")),
+            false => Ok(()),
+        }
     })?;
     record_count += walk(view, REPLIES, |key, row| {
         decode_opaque(Kind::Reply, key, row).map(|_| ()).map_err(|d| d.at("a reply"))
@@ -292,6 +317,8 @@ fn count<K: Key + 'static, V: Value + 'static>(
     view.open_table(definition).map_err(store)?.len().map_err(store)
 }
 
+/// Sessions without which a log is still opened.
+const DAMAGED_SESSIONS_MAX: usize = 100;
 /// Enough to see what is the matter.
 const PROBLEMS_MAX: usize = 100;
 /// In one transaction of a copy, which holds its pages in memory.

@@ -262,6 +262,10 @@ impl Log for DiskLog {
         self.read_with(|database, _| read::sessions(database, after, count_max))
     }
 
+    fn damaged_sessions(&mut self) -> Result<Vec<SessionId>, LogError> {
+        self.read_with(|database, _| maintain::damaged_sessions(&tables::begin_read(database)?))
+    }
+
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError> {
         self.read_with(|database, _| read::replies(database, session))
     }

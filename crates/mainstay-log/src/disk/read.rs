@@ -112,12 +112,14 @@ pub(super) fn sessions(
     let after = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes()));
     let rows = table.range::<&[u8; 16]>((after, Bound::Unbounded)).map_err(store)?;
     let mut sessions = Vec::new();
-    for row in rows.take(count_max) {
+    for row in rows {
+        if sessions.len() >= count_max {
+            break;
+        }
         let (id, row) = row.map_err(store)?;
-        let session = SessionId::from_bytes(*id.value());
-        let record = decode_opaque(Kind::Session, id.value(), row.value());
-        let record = record.map_err(|damaged| damaged.at(format_args!("session {session}")))?;
-        sessions.push((session, record));
+        if let Ok(record) = decode_opaque(Kind::Session, id.value(), row.value()) {
+            sessions.push((SessionId::from_bytes(*id.value()), record));
+        }
     }
     Ok(sessions)
 }

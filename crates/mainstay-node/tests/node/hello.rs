@@ -1,7 +1,9 @@
-use mainstay_node::{Call, Effect};
-use mainstay_wire::EndReason;
-use mainstay_wire::session::{ClientFrame, Hello, ServerFrame, Standing, Start, Token};
+use mainstay_log::Log as _;
+use mainstay_node::{Call, Effect, Target};
+use mainstay_wire::session::{ClientFrame, Hello, Payload, ServerFrame, Standing, Start, Token};
+use mainstay_wire::{ChannelName, EndReason};
 
+use crate::log::Peek;
 use crate::world::{World, cursor, hello, resume, resume_with, standing};
 
 #[test]
@@ -227,4 +229,30 @@ fn everybody_is_told_of_a_drain() {
     world.commit();
     let told = world.take(1);
     assert!(matches!(told.last(), Some(ServerFrame::Goaway(goaway)) if goaway.window_ms == 500));
+}
+
+#[test]
+fn a_session_whose_record_is_damaged_is_given_up_and_others_go_on() {
+    let mut world = World::new();
+    let (lost, kept) = (world.connect(1, hello()), world.connect(2, hello()));
+    for session in [lost.session, kept.session] {
+        let (to, payload) = (Target::Session(session), Payload::NULL);
+        world.ask(Call::Send { to, payload, key: None }).expect("sent");
+    }
+    world.request(1, 1);
+    world.commit();
+    world.ran(lost.session, 1, "stored");
+    world.commit();
+    world.log.get().damaged_session = Some(lost.session);
+    world.restart();
+    world.commit();
+    world.log.get().damaged_session = None;
+    assert!(world.log.get().memory.session(lost.session).expect("read").is_none());
+    assert_eq!(world.log.get().memory_replies(), 0);
+    let inbox = |session| ChannelName::session_inbox(session).to_string();
+    assert_eq!(world.log.get().memory.names(), [inbox(kept.session)]);
+    let unanswered = Hello { unanswered_from: 1, ..resume(&lost) };
+    assert_eq!(standing(&world.connect(3, unanswered)), (Standing::Unknown, 1, 0));
+    assert_eq!(world.connect(4, resume(&kept)).standing, Standing::Resumed);
+    assert_eq!(world.events(4, &inbox(kept.session)), [1]);
 }

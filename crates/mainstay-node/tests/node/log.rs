@@ -19,6 +19,7 @@ pub(crate) struct Inner {
     pub(crate) is_broken: bool,
     pub(crate) damaged: BTreeSet<(ChannelName, Offset)>,
     pub(crate) damaged_replies: BTreeSet<u64>,
+    pub(crate) damaged_session: Option<SessionId>,
     pub(crate) commit_count: u64,
     /// As if the log were a copy that came alive.
     pub(crate) epoch_salt: u64,
@@ -102,7 +103,14 @@ impl Log for SharedLog {
         after: Option<SessionId>,
         count_max: usize,
     ) -> Result<Vec<(SessionId, Bytes)>, LogError> {
-        self.get().memory.sessions(after, count_max)
+        let mut inner = self.get();
+        let mut sessions = inner.memory.sessions(after, count_max)?;
+        sessions.retain(|(id, _)| inner.damaged_session != Some(*id));
+        Ok(sessions)
+    }
+
+    fn damaged_sessions(&mut self) -> Result<Vec<SessionId>, LogError> {
+        Ok(self.get().damaged_session.into_iter().collect())
     }
 
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError> {
