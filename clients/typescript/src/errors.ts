@@ -9,7 +9,7 @@ import { RETRYABLE_CODES, type ErrorCode } from "./codes.js";
  * - `failed`: the handler failed or was stopped, or nothing was done; {@link RequestError.code} tells.
  * - `indeterminate`: it may have run, and nobody will ever know with what result.
  * - `left`: this program left the session before the outcome came. The next run with the same store
- *   learns it ({@link Session.restored}).
+ *   learns it ({@link Session.restored}), unless the store did not have the request yet: then it was not sent.
  */
 export type RequestErrorKind = "never_ran" | "failed" | "indeterminate" | "left";
 
