@@ -1,5 +1,7 @@
 //! The load against the floor, and against servers that lose or repeat an event.
 
+#![expect(clippy::unwrap_used, reason = "a test states its expectations with unwrap")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
