@@ -105,9 +105,9 @@ def find_uwebsockets():
 def build_go(name, package):
     need("go", "golang-go")
     program = WORK / f"{name}_server"
-    environment = os.environ | {"GO111MODULE": "off"}
-    # Where Debian puts Go libraries.
-    environment.setdefault("GOPATH", "/usr/share/gocode")
+    # Where Debian puts Go libraries, behind wherever else they may be.
+    folders = [*filter(None, [os.environ.get("GOPATH")]), "/usr/share/gocode"]
+    environment = os.environ | {"GO111MODULE": "off", "GOPATH": os.pathsep.join(folders)}
     try:
         must(["go", "build", "-o", str(program), "."], SERVERS / "go" / name, environment)
     except Unavailable as problem:
@@ -201,8 +201,8 @@ def must(command, folder, environment=None):
         file.write(f"$ {' '.join(command)}\n".encode() + done.stdout)
     if done.returncode != 0:
         said = done.stdout.decode(errors="replace").strip().splitlines()
-        last = said[-1] if said else "it said nothing"
-        raise Unavailable(f"`{' '.join(command[:3])}` failed: {last}; all of it is in {log.relative_to(ROOT)}")
+        telling = [line for line in said if "error" in line.lower() or "cannot" in line] or said or ["it said nothing"]
+        raise Unavailable(f"`{' '.join(command[:3])}` failed: {telling[0].strip()}; all of it is in {log.relative_to(ROOT)}")
 
 
 def output(command, otherwise=None):
