@@ -149,19 +149,17 @@ impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
 #[derive(Clone)]
 pub struct Router {
     handlers: HashMap<String, Handler>,
-    fallback: Handler,
+    /// Absent while it is the answer that is built in.
+    fallback: Option<Handler>,
 }
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Answer, CommandError>> + Send>>;
-type Handler = Arc<dyn Fn(Request) -> Running + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(Request) -> Running + Send + Sync>;
 
 impl Router {
     /// A router that answers every command with `Server processed command: <command>`.
     pub fn new() -> Router {
-        let fallback = |request: Request| async move {
-            Ok(["Server processed command: ", &request.command].concat())
-        };
-        Router { handlers: HashMap::new(), fallback: handler(fallback) }
+        Router { handlers: HashMap::new(), fallback: None }
     }
 
     /// Runs `run` for the command of exactly this name.
@@ -214,7 +212,7 @@ impl Router {
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Outcome> + Send + 'static,
     {
-        self.fallback = handler(run);
+        self.fallback = Some(handler(run));
         self
     }
 
@@ -225,13 +223,29 @@ impl Router {
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Payload, CommandError>> + Send + 'static,
     {
-        self.fallback = payload_handler(run);
+        self.fallback = Some(payload_handler(run));
         self
     }
 
-    pub(crate) fn call(&self, request: Request) -> Running {
-        self.handlers.get(&request.command).unwrap_or(&self.fallback)(request)
+    /// The handler of a command; `None` if the [built-in answer](built_in_answer) is its reply.
+    pub(crate) fn find(&self, command: &str) -> Option<&Handler> {
+        self.handlers.get(command).or(self.fallback.as_ref())
     }
+
+    pub(crate) fn call(&self, request: Request) -> Running {
+        match self.find(&request.command) {
+            Some(handler) => handler(request),
+            None => {
+                let answer = Answer::Text(built_in_answer(&request.command));
+                Box::pin(std::future::ready(Ok(answer)))
+            }
+        }
+    }
+}
+
+/// How a command is answered that nobody has registered a handler for.
+pub(crate) fn built_in_answer(command: &str) -> String {
+    ["Server processed command: ", command].concat()
 }
 
 impl Default for Router {

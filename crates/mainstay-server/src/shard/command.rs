@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_node::Input;
 use mainstay_wire::Message;
-use mainstay_wire::command::CommandMessage;
+use mainstay_wire::command::{CommandMessage, Malformed};
 use mainstay_wire::deflate::DEFLATE_BYTES_MIN;
 use mainstay_wire::frame::{Compression, Opcode};
 use mainstay_wire::session::{ErrorCode, Failure, Outcome, Principal, SessionId};
@@ -19,7 +19,7 @@ use super::Shard;
 use super::peer::{Open, Stage, Waiting};
 use crate::inbox::Order;
 use crate::router::Answer;
-use crate::router::{Running as HandlerFuture, SessionRequest, payload_text};
+use crate::router::{Running as HandlerFuture, SessionRequest, built_in_answer, payload_text};
 use crate::{CommandError, ConnectionId, Dialect, Request};
 
 /// A handler that took longer than one look has come to its end.
@@ -93,14 +93,26 @@ impl Shard {
             (Dialect::Command, Some(running)) => {
                 running.waiting.push_back(Waiting { opcode, payload: payload.to_vec() });
             }
-            (Dialect::Command, None) => self.run_command(id, open, opcode, payload),
+            (Dialect::Command, None) => {
+                let parsed = match &message {
+                    Message::Text(text) => CommandMessage::parse_text(text),
+                    _ => CommandMessage::parse(payload),
+                };
+                self.run_command(id, open, opcode, parsed);
+            }
         }
     }
 
     /// Runs the handler of one command. Most handlers are done at the first look, and their reply
     /// goes out without a task or an allocation more; the others become a task.
-    fn run_command(&mut self, id: ConnectionId, open: &mut Open, opcode: Opcode, json: &[u8]) {
-        let message = match CommandMessage::parse(json) {
+    fn run_command(
+        &mut self,
+        id: ConnectionId,
+        open: &mut Open,
+        opcode: Opcode,
+        parsed: Result<CommandMessage<'_>, Malformed>,
+    ) {
+        let message = match parsed {
             Ok(message) => message,
             Err(malformed) => {
                 let text = malformed.to_string();
@@ -108,6 +120,10 @@ impl Shard {
             }
         };
         self.stats().count_command();
+        let Some(handler) = self.shared.router.find(&message.command) else {
+            let answer = built_in_answer(&message.command);
+            return self.reply(open, opcode, message.request_id, &message.command, Ok(&answer));
+        };
         let request = Request {
             connection: id,
             request_id: message.request_id,
@@ -119,7 +135,7 @@ impl Shard {
         };
         let CommandMessage { request_id, command, .. } = message;
         let ticket = Ticket { connection: id, request_id, command, opcode };
-        match look_once(|| self.shared.router.call(request)) {
+        match look_once(|| handler(request)) {
             Look::Done(end) => self.reply_end(&ticket, open, end),
             Look::Pending(future) => {
                 open.running = Some(Box::default());
@@ -163,7 +179,8 @@ impl Shard {
             while open.running.is_none()
                 && let Some(Waiting { opcode, payload }) = waiting.pop_front()
             {
-                self.run_command(ticket.connection, open, opcode, &payload);
+                let parsed = CommandMessage::parse(&payload);
+                self.run_command(ticket.connection, open, opcode, parsed);
             }
             match &mut open.running {
                 Some(running) => running.waiting = waiting,
