@@ -94,7 +94,7 @@ fn fan_out((hub, mut outboxes, channel, frame): Audience) -> Audience {
 
 // Gives 16 events their places and commits them together, to the memory engine.
 #[library_benchmark]
-#[bench::batch_16(setup = opened, config = accepted(108_871))]
+#[bench::batch_16(setup = opened, config = accepted(85_540))]
 fn publish(mut bench: Bench) -> Bench {
     for ticket in 0..16 {
         bench.publish(ticket);
@@ -105,7 +105,7 @@ fn publish(mut bench: Bench) -> Bench {
 
 // Accepts a request, starts its handler, and stores and tells its outcome.
 #[library_benchmark]
-#[bench::one(setup = opened, config = accepted(15_246))]
+#[bench::one(setup = opened, config = accepted(11_975))]
 fn request(mut bench: Bench) -> Bench {
     let frame = ClientFrame::Request(Request {
         number: 1,

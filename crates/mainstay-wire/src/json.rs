@@ -112,7 +112,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends an integer.
-pub(crate) fn write_integer(integer: impl Serialize, out: &mut Vec<u8>) {
+pub(crate) fn write_integer<I: Serialize>(integer: I, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(out, &integer);
     assert!(written.is_ok(), "an integer serializes");
 }

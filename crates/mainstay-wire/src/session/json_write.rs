@@ -12,6 +12,7 @@ use super::{
     SessionLimits, Standing, Start, Subscribe, Subscribed, Unsubscribed, Welcome,
 };
 use crate::ChannelName;
+use crate::json::{write_integer, write_string};
 
 pub(super) fn client_frame(frame: &ClientFrame, out: &mut Vec<u8>) {
     match frame {
@@ -317,15 +318,12 @@ impl Object<'_> {
 
     fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
-        let written = serde_json::to_writer(&mut *self.out, text);
-        assert!(written.is_ok(), "a string serializes");
+        write_string(text, self.out);
     }
 
     fn number(&mut self, name: &'static str, number: impl Into<u64>) {
         self.name(name);
-        let number: u64 = number.into();
-        let written = serde_json::to_writer(&mut *self.out, &number);
-        assert!(written.is_ok(), "an integer serializes");
+        write_integer::<u64>(number.into(), self.out);
     }
 
     fn optional_number(&mut self, name: &'static str, number: Option<u64>) {

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::json::write_string;
+
 /// An application's bytes, with a flag that says whether they are JSON. A JSON payload is checked
 /// where it enters and passed on as it was written; nothing on its way parses it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,9 @@ impl Payload {
 
     /// A JSON string.
     pub fn text(text: &str) -> Payload {
-        Payload::json(&serde_json::Value::from(text))
+        let mut json = Vec::with_capacity(text.len() + 2);
+        write_string(text, &mut json);
+        Payload::from_json_bytes(json)
     }
 
     /// Anything.
