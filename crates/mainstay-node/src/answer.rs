@@ -91,6 +91,7 @@ impl Node {
             let expires_at_ms = now_ms + self.config.key_expiry_ms;
             let value = encode_places(&places);
             self.staged.keys.insert(key.clone(), places.clone());
+            self.key_count += 1;
             self.staged.writes.push(Write::PutKey { key, value, expires_at_ms });
             if self.last_key_at_ms.replace(now_ms).is_none() {
                 self.timers.arm(expires_at_ms, Timer::Keys);

@@ -129,7 +129,9 @@ impl Channels {
         self.bytes -= channel.bytes;
         self.event_count -= channel.event_count();
         match channel.idle_since_ms {
-            Some(since_ms) => drop(self.idle.remove(&(since_ms, name.clone()))),
+            Some(since_ms) => {
+                self.idle.remove(&(since_ms, name.clone()));
+            }
             None => self.discharge(channel.account.as_ref()),
         }
     }

@@ -94,16 +94,20 @@ impl Node {
     /// Drops idempotency keys that have expired, and comes back as long as there may be some.
     pub(crate) fn drop_keys(&mut self, now_ms: u64) {
         let Some(last_key_at_ms) = self.last_key_at_ms else { return };
-        self.staged.writes.push(Write::DropExpiredKeys { now_ms, count_max: KEY_COUNT_MAX });
+        // Keys expire as fast as they came, and no slower may they be dropped.
+        self.key_count_peak = self.key_count_peak.max(std::mem::take(&mut self.key_count));
+        let count_max = KEY_COUNT_MAX + self.key_count_peak;
+        self.staged.writes.push(Write::DropExpiredKeys { now_ms, count_max });
         if last_key_at_ms + self.config.key_expiry_ms + KEY_INTERVAL_MS < now_ms {
             self.last_key_at_ms = None;
+            self.key_count_peak = 0;
         } else {
             self.timers.arm(now_ms + KEY_INTERVAL_MS, Timer::Keys);
         }
     }
 }
 
-/// Keys dropped in one commit.
+/// Keys dropped in one commit, besides as many as have been put in one interval.
 const KEY_COUNT_MAX: usize = 5_000;
 /// How often expired keys are looked for while there are some.
 const KEY_INTERVAL_MS: u64 = 1_000;

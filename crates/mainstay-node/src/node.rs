@@ -50,6 +50,10 @@ pub struct Node {
     /// What handlers came to that a full store did not take.
     pub(crate) unstored: BTreeMap<(SessionId, u64), Outcome>,
     pub(crate) last_key_at_ms: Option<u64>,
+    /// Keys that were put since expired ones were last looked for, and the most that ever were while keys
+    /// have been dropped: as many may expire at one time.
+    pub(crate) key_count: usize,
+    pub(crate) key_count_peak: usize,
     /// After a store that was full nothing is due before: what was due is so again at once, and would
     /// be tried without a pause.
     pub(crate) rests_until_ms: u64,
@@ -146,6 +150,8 @@ impl Node {
             unstored: BTreeMap::new(),
             // What an earlier process has put may expire at any time.
             last_key_at_ms: Some(now_ms),
+            key_count: 0,
+            key_count_peak: 0,
             rests_until_ms: 0,
             staged: Staged::default(),
             is_draining: false,

@@ -53,6 +53,19 @@ fn expired_keys_are_dropped_and_then_nothing_is_due() {
 }
 
 #[test]
+fn keys_are_dropped_as_fast_as_they_came() {
+    let mut world = World::new();
+    let key = |index: usize| format!("k{index}");
+    for index in 0..20_000 {
+        world.call(publish(&["a"], Some(&key(index))));
+    }
+    world.commit();
+    world.pass(world.config.key_expiry_ms + 5_000);
+    let left = (0..20_000).filter(|index| world.log.get().memory_key(&key(*index)).is_some());
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn a_send_with_a_key_arrives_once() {
     let mut world = World::new();
     let welcome = world.connect(1, hello());
