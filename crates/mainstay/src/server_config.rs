@@ -73,6 +73,7 @@ fn node_config(settings: &Settings) -> NodeConfig {
         sessions_per_principal_max: settings.sessions_per_principal_max,
         channels_per_principal_max: settings.channels_per_principal_max,
         request_count_max: count(settings.request_count_max),
+        request_bytes_max: settings.request_bytes_max,
         subscription_count_max: count(settings.subscription_count_max),
         channel_count_max: settings.channel_count_max,
         channel_retention: Retention {

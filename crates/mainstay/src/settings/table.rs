@@ -224,6 +224,10 @@ settings! {
         request_count_max: Count = "256" in "1"..="100_000",
             "Requests of one session without an outcome, and outcomes kept for it",
             "What one client can make the server hold. Past it the connection ends.";
+        request_bytes_max: Bytes = "1MiB" in "1KiB"..="1GiB",
+            "Bytes of one session's requests that wait behind a running handler",
+            "Held in memory for each session. Clients are told and hold back what would go over it; \
+             past it the connection ends.";
         subscription_count_max: Count = "128" in "1"..="4096",
             "Channels one session may listen to",
             "Each costs some hundred bytes; past it subscribing is refused.";
