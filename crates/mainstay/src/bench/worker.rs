@@ -178,12 +178,15 @@ impl Worker {
         self.schedule.as_mut()?.take_due(now)
     }
 
-    /// What was to be sent by now and is not, as the measured time is over.
+    /// What was to be sent and is not, as the measured time is over. Of the last moment it would not
+    /// have been late yet.
     fn give_up_due(&mut self) {
         let depth = self.desk.traffic.depth() as u64;
         let now = Instant::now();
-        while self.take_due(now).is_some() {
-            self.desk.tally.add_due(depth, None);
+        while let Some((_, due)) = self.take_due(now) {
+            if now.saturating_duration_since(due) > SHORT {
+                self.desk.tally.add_due(depth, None);
+            }
         }
     }
 
