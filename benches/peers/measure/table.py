@@ -115,7 +115,7 @@ def render_idle(summary, listed):
          cell(summary.spread(listed.key, peer, "open_cpu_seconds"))]
         for peer in ordered(summary, listed.key, "bytes")
     ]
-    note = "In user space, after one command on each; the kernel's sockets, some 4 KB each, are the same for all."
+    note = "In user space, after one command on each; the kernel's sockets, more than 3 KB each, are the same for all."
     headings = ["", "bytes per connection", "÷ uWebSockets", "opening all, s", "server CPU for it, s"]
     return note + "\n\n" + table(headings, rows)
 
