@@ -93,6 +93,9 @@ fn a_damaged_session_is_named_and_takes_nothing_with_it() {
     places.iter().for_each(|at| content[*at] ^= 1);
     disk.set_content(content);
 
+    let problems = open(&disk).unwrap().check().unwrap().problems;
+    let named = format!("session {} is not", session(2));
+    assert!(problems.iter().any(|problem| problem.contains(&named)), "{problems:?}");
     let mut log = open(&disk).unwrap();
     assert_eq!(log.damaged_sessions().unwrap(), [session(2)]);
     let others = |log: &mut DiskLog| -> Vec<_> {
