@@ -41,6 +41,16 @@ pub fn serve<E: fmt::Display>(run: impl FnOnce(ServerArguments) -> Result<(), E>
     }
 }
 
+/// The same for a server that waits, on one thread of Tokio.
+pub fn serve_waiting<F: Future<Output = io::Result<()>>>(
+    run: impl FnOnce(ServerArguments) -> F,
+) -> ExitCode {
+    serve(|arguments| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(run(arguments))
+    })
+}
+
 /// As many files as the system allows.
 pub fn raise_open_files() {
     // Where it fails, the limit that is there may still do.

@@ -8,3 +8,4 @@ pub mod command;
 pub mod event;
 pub mod hub;
 pub mod process;
+pub mod wire;

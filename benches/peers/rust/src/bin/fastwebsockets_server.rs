@@ -15,16 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use mainstay_peers::arguments::{ServerArguments, Work, listen, serve};
+use mainstay_peers::arguments::{ServerArguments, Work, listen, serve_waiting};
 use mainstay_peers::command::answer;
 use mainstay_peers::hub::{Batch, Hub};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    serve(|arguments| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(run(arguments))
-    })
+    serve_waiting(run)
 }
 
 async fn run(arguments: ServerArguments) -> io::Result<()> {

@@ -1,17 +1,18 @@
 //! The floor of fan-out: for each subscriber one `send` of bytes that are there already, joined over
 //! what one read brought from the publisher.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use mainstay_peers::arguments::{ServerArguments, Work, listen, serve};
+use mainstay_peers::wire::Wire;
 use mainstay_wire::deflate::Inflater;
 use mainstay_wire::frame::{Compression, Opcode, encode_frame};
 use mainstay_wire::handshake::{
     AcceptOptions, HeadLimits, HeadScan, RequestHead, UpgradeRequest, accept,
 };
 use mainstay_wire::{Limits, Message, Reader, Role};
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
 fn main() -> ExitCode {
@@ -60,10 +61,8 @@ struct Floor {
 }
 
 struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     part: Part,
-    /// What the socket did not take yet.
-    unsent: Vec<u8>,
 }
 
 enum Part {
@@ -75,12 +74,11 @@ enum Part {
 impl Floor {
     fn accept(&mut self) -> io::Result<()> {
         while let Ok((mut stream, _)) = self.listener.accept() {
-            let _ = stream.set_nodelay(true);
             let token = Token(self.connections.len());
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, token, interest)?;
             let part = Part::Opening { scan: HeadScan::default(), received: Vec::new() };
-            self.connections.push(Some(Connection { stream, part, unsent: Vec::new() }));
+            self.connections.push(Some(Connection { wire: Wire::new(stream), part }));
         }
         Ok(())
     }
@@ -104,7 +102,7 @@ impl Floor {
         for connection in self.connections.iter_mut().flatten() {
             if matches!(connection.part, Part::Subscriber) {
                 // What it did not take because it is gone is noticed when that is announced.
-                let _ = connection.send(&self.batch);
+                let _ = connection.wire.send(&self.batch);
             }
         }
     }
@@ -113,21 +111,16 @@ impl Floor {
 impl Connection {
     /// Writes what waits and reads what has come; events go into `batch`.
     fn turn(&mut self, scratch: &mut [u8], batch: &mut Vec<u8>) -> io::Result<()> {
-        let unsent = std::mem::take(&mut self.unsent);
-        self.send(&unsent)?;
-        loop {
-            let count = match self.stream.read(scratch) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            self.hear(scratch.get_mut(..count).unwrap_or_default(), batch)?;
+        self.wire.send_more()?;
+        while let Some(input) = self.wire.read(scratch)? {
+            let count = input.len();
+            self.hear(input, batch)?;
             // A read that does not fill the buffer has emptied the socket.
             if count < SCRATCH_BYTES {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     fn hear(&mut self, mut input: &mut [u8], batch: &mut Vec<u8>) -> io::Result<()> {
@@ -147,7 +140,7 @@ impl Connection {
                         reader: Box::new(Reader::new(Role::Client, Compression::Plain)),
                     },
                 };
-                self.send(&response)
+                self.wire.send(&response)
             }
             Part::Publisher { reader } => loop {
                 let (limits, inflater) = (Limits::default(), &mut Inflater::default());
@@ -163,18 +156,6 @@ impl Connection {
             // It has nothing to say but goodbye, which the end of its stream says too.
             Part::Subscriber => Ok(()),
         }
-    }
-
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while self.unsent.is_empty() && !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        self.unsent.extend_from_slice(bytes);
-        Ok(())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The floor of echo: sends back bytes as they come, and knows nothing of messages.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use mainstay_peers::arguments::{ServerArguments, Work, listen, serve};
-use mio::net::{TcpListener, TcpStream};
+use mainstay_peers::wire::Wire;
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
 fn main() -> ExitCode {
@@ -18,7 +19,7 @@ fn run(arguments: ServerArguments) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::from_std(listen(arguments.address)?);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut connections: Vec<Option<Wire>> = Vec::new();
     let mut events = Events::with_capacity(1024);
     let mut scratch = vec![0; SCRATCH_BYTES];
     loop {
@@ -29,15 +30,14 @@ fn run(arguments: ServerArguments) -> io::Result<()> {
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
-                    let _ = stream.set_nodelay(true);
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     let token = Token(connections.len());
                     poll.registry().register(&mut stream, token, interest)?;
-                    connections.push(Some(Connection { stream, unsent: Vec::new() }));
+                    connections.push(Some(Wire::new(stream)));
                 }
             } else if let Some(slot) = connections.get_mut(event.token().0)
-                && let Some(connection) = slot
-                && (connection.turn(&mut scratch).is_err() || event.is_read_closed())
+                && let Some(wire) = slot
+                && (echo(wire, &mut scratch).is_err() || event.is_read_closed())
             {
                 *slot = None;
             }
@@ -45,45 +45,20 @@ fn run(arguments: ServerArguments) -> io::Result<()> {
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    /// What the socket did not take yet. Nothing is read meanwhile.
-    unsent: Vec<u8>,
-}
-
-impl Connection {
-    fn turn(&mut self, scratch: &mut [u8]) -> io::Result<()> {
-        loop {
-            let unsent = std::mem::take(&mut self.unsent);
-            self.send(&unsent)?;
-            if !self.unsent.is_empty() {
-                return Ok(());
-            }
-            let count = match self.stream.read(scratch) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            self.send(scratch.get(..count).unwrap_or_default())?;
-            // A read that does not fill the buffer has emptied the socket; what comes later is
-            // announced.
-            if count < scratch.len() {
-                return Ok(());
-            }
+/// Sends back what has come, and reads no more while some of it waits.
+fn echo(wire: &mut Wire, scratch: &mut [u8]) -> io::Result<()> {
+    loop {
+        wire.send_more()?;
+        if !wire.is_flushed() {
+            return Ok(());
         }
-    }
-
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
+        let Some(bytes) = wire.read(scratch)? else { return Ok(()) };
+        wire.send(bytes)?;
+        // A read that does not fill the buffer has emptied the socket; what comes later is
+        // announced.
+        if bytes.len() < SCRATCH_BYTES {
+            return Ok(());
         }
-        self.unsent.extend_from_slice(bytes);
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use mainstay_peers::arguments::{ServerArguments, Work, listen, serve};
+use mainstay_peers::arguments::{ServerArguments, Work, listen, serve_waiting};
 use mainstay_peers::command::answer;
 use mainstay_peers::hub::Hub;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,10 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 fn main() -> ExitCode {
-    serve(|arguments| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(run(arguments))
-    })
+    serve_waiting(run)
 }
 
 async fn run(arguments: ServerArguments) -> io::Result<()> {

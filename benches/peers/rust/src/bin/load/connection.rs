@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use mainstay_peers::wire::Wire;
 use mainstay_wire::deflate::Inflater;
 use mainstay_wire::frame::{Compression, Opcode};
 use mainstay_wire::handshake::{Dial, DialOptions, HeadLimits, HeadScan, ResponseHead};
@@ -14,7 +15,6 @@ use crate::counter::Counter;
 use crate::dialect::{
     ACKNOWLEDGED_COUNT, Dialect, Heard, Part, acknowledgement, frame, session_frame,
 };
-use crate::wire::{SCRATCH_BYTES, Wire};
 
 /// A connection of either part.
 pub struct Connection {
@@ -202,3 +202,6 @@ impl Connection {
         self.acknowledge(|count| acknowledgement(count + 1, None))
     }
 }
+
+/// What one read takes at most: a burst, and within a core's own cache.
+pub const SCRATCH_BYTES: usize = 64 * 1024;

@@ -9,10 +9,10 @@ use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
 use crate::connect::{OPENING_COUNT_MAX, split_url};
-use crate::connection::Connection;
+use crate::connection::{Connection, SCRATCH_BYTES};
 use crate::cost::{Cost, Stopwatch};
 use crate::dialect::{Dialect, Part};
-use crate::wire::SCRATCH_BYTES;
+use crate::span::Span;
 use crate::{Failure, Outcome};
 
 #[derive(Args)]
@@ -28,15 +28,8 @@ pub struct FanoutArguments {
     /// Events published by one write
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
     burst: u32,
-    /// How long to measure
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// How long to run before measuring
-    #[arg(long, default_value_t = 1.0)]
-    warmup_seconds: f64,
-    /// Process of the server, whose CPU time is to be measured
-    #[arg(long)]
-    pid: Option<u32>,
+    #[command(flatten)]
+    span: Span,
     /// How long nothing may come before what is missing is given up
     #[arg(long, default_value_t = 10.0)]
     patience_seconds: f64,
@@ -50,12 +43,12 @@ pub fn run_fanout(arguments: &FanoutArguments) -> Result<(Value, Outcome), Failu
     let mut fanout = Fanout::new(arguments)?;
     fanout.open()?;
     fanout.settle()?;
-    let mut is_sound = fanout.run_for(arguments.warmup_seconds, &mut Vec::new())?;
+    let mut is_sound = fanout.run_for(arguments.span.warmup_seconds, &mut Vec::new())?;
     let published_before = fanout.published_count;
     let mut to_last = Vec::new();
-    let stopwatch = Stopwatch::start(arguments.pid)?;
+    let stopwatch = Stopwatch::start(arguments.span.pid)?;
     if is_sound {
-        is_sound = fanout.run_for(arguments.seconds, &mut to_last)?;
+        is_sound = fanout.run_for(arguments.span.seconds, &mut to_last)?;
     }
     let cost = stopwatch.stop()?;
     fanout.wait_until_quiet()?;

@@ -9,8 +9,8 @@ mod cost;
 mod counter;
 mod dialect;
 mod fanout;
+mod span;
 mod tcp_echo;
-mod wire;
 
 use std::error::Error;
 use std::process::ExitCode;

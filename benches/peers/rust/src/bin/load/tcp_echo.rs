@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use hdrhistogram::Histogram;
+use mainstay_peers::wire::Wire;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
 use crate::connect::connect;
+use crate::connection::SCRATCH_BYTES;
 use crate::cost::Stopwatch;
-use crate::wire::{SCRATCH_BYTES, Wire};
+use crate::span::Span;
 use crate::{Failure, Outcome};
 
 #[derive(Args)]
@@ -26,15 +28,8 @@ pub struct TcpEchoArguments {
     /// Messages sent at once on each connection; the next ones follow when all are back
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     depth: u32,
-    /// How long to measure
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// How long to run before measuring
-    #[arg(long, default_value_t = 1.0)]
-    warmup_seconds: f64,
-    /// Process of the server, whose CPU time is to be measured
-    #[arg(long)]
-    pid: Option<u32>,
+    #[command(flatten)]
+    span: Span,
 }
 
 /// Runs the load and says what came of it.
@@ -43,10 +38,10 @@ pub struct TcpEchoArguments {
 /// There are no figures.
 pub fn run_tcp_echo(arguments: &TcpEchoArguments) -> Result<(Value, Outcome), Failure> {
     let mut exchange = Exchange::start(arguments)?;
-    exchange.run_for(arguments.warmup_seconds)?;
+    exchange.run_for(arguments.span.warmup_seconds)?;
     exchange.latency_ns.reset();
-    let stopwatch = Stopwatch::start(arguments.pid)?;
-    exchange.run_for(arguments.seconds)?;
+    let stopwatch = Stopwatch::start(arguments.span.pid)?;
+    exchange.run_for(arguments.span.seconds)?;
     let cost = stopwatch.stop()?;
     let latency = &exchange.latency_ns;
     let count = latency.len();

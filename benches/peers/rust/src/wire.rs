@@ -11,12 +11,14 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Takes over a socket.
     pub fn new(stream: TcpStream) -> Wire {
         // Without it, the system would hold back what is sent until more is acknowledged.
         let _ = stream.set_nodelay(true);
         Wire { stream, unsent: Vec::new() }
     }
 
+    /// The socket, to be registered.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
@@ -54,6 +56,11 @@ impl Wire {
         self.send(&unsent)
     }
 
+    /// Whether the socket has taken everything.
+    pub fn is_flushed(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
     /// What has come, at the front of `scratch`; `None` is nothing more for now.
     ///
     /// # Errors
@@ -61,7 +68,7 @@ impl Wire {
     pub fn read<'s>(&mut self, scratch: &'s mut [u8]) -> io::Result<Option<&'s mut [u8]>> {
         loop {
             return match self.stream.read(scratch) {
-                Ok(0) => Err(io::Error::other("the server ended a connection")),
+                Ok(0) => Err(io::Error::other("the other side ended a connection")),
                 Ok(count) => Ok(scratch.get_mut(..count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if is_not_yet(&error) => Ok(None),
@@ -74,6 +81,3 @@ impl Wire {
 fn is_not_yet(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }
-
-/// What one read takes at most: a burst, and within a core's own cache.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
