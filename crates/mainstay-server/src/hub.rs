@@ -249,6 +249,8 @@ pub(crate) const SLOT_COUNT_MAX: usize = 1 << 24;
 
 #[cfg(test)]
 mod tests {
+    use mio::{Poll, Token};
+
     use super::*;
 
     #[test]
@@ -263,7 +265,9 @@ mod tests {
 
     #[test]
     fn publishing_is_refused_when_the_box_is_full_and_nothing_else_is() {
-        let inboxes: Arc<[Inbox]> = Arc::new([Inbox::default()]);
+        let poll = Poll::new().expect("a poll");
+        let inbox = Inbox::new(poll.registry(), Token(0)).expect("a waker");
+        let inboxes: Arc<[Inbox]> = Arc::new([inbox]);
         let hub = Hub::new(inboxes, Arc::default(), Arc::new(Journal::new(Default::default())), 1);
         assert_eq!(hub.publish("news", "one"), Ok(()));
         assert_eq!(hub.publish("news", "two"), Err(HubError::Busy));

@@ -1,5 +1,6 @@
 //! What other threads, handlers and the keeper want of a shard.
 
+use std::io;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,23 +8,25 @@ use bytes::Bytes;
 use mainstay_node::{Effect, Page};
 use mainstay_wire::frame::Opcode;
 use mainstay_wire::session::{Event, Outcome, ServerFrame, SessionId};
-use tokio::sync::Notify;
+use mio::{Registry, Token, Waker};
 
 use crate::ConnectionId;
 use crate::shard::{Adopted, Completion, HandlerEnd, HandlerTicket};
 
 /// A shard's letter box: bounded in bytes, emptied once per turn. What is put in by one thread comes
 /// out in the order in which it was put in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
-    pub(crate) wake: Notify,
+    waker: Waker,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     orders: Vec<Order>,
     bytes: usize,
+    /// Whether the shard waits in its poll, and must be woken for what comes.
+    is_awaited: bool,
     /// Whether the shard has ended: what is put in then is for nobody.
     is_closed: bool,
 }
@@ -73,12 +76,17 @@ pub(crate) enum Order {
 }
 
 impl Inbox {
+    /// For the shard whose poll has this registry, which is woken by an event of this token.
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Inbox> {
+        Ok(Inbox { queue: Mutex::default(), waker: Waker::new(registry, token)? })
+    }
+
     /// Puts in something small.
     pub(crate) fn order(&self, order: Order) {
         let mut queue = self.lock();
         if !queue.is_closed {
             queue.orders.push(order);
-            self.wake.notify_one();
+            self.wake(queue);
         }
     }
 
@@ -90,8 +98,7 @@ impl Inbox {
         }
         queue.bytes += orders.iter().map(weight).sum::<usize>();
         queue.orders.append(&mut orders);
-        drop(queue);
-        self.wake.notify_one();
+        self.wake(queue);
     }
 
     /// Puts in something that may be refused.
@@ -105,8 +112,7 @@ impl Inbox {
         }
         queue.bytes += weight(&order);
         queue.orders.push(order);
-        drop(queue);
-        self.wake.notify_one();
+        self.wake(queue);
         Ok(())
     }
 
@@ -126,7 +132,25 @@ impl Inbox {
     pub(crate) fn take(&self) -> Vec<Order> {
         let mut queue = self.lock();
         queue.bytes = 0;
+        queue.is_awaited = false;
         mem::take(&mut queue.orders)
+    }
+
+    /// Whether the shard may wait: the box is empty, and whatever is put in from now on wakes it.
+    pub(crate) fn may_wait(&self) -> bool {
+        let mut queue = self.lock();
+        queue.is_awaited = queue.orders.is_empty();
+        queue.is_awaited
+    }
+
+    /// Wakes the shard if it waits. Waking costs a call to the kernel, and a shard that turns looks
+    /// into its box anyway.
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let must_wake = mem::take(&mut queue.is_awaited);
+        drop(queue);
+        if must_wake && let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "a shard cannot be woken, and goes on at its next deadline");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -167,6 +191,10 @@ const EVENT_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
     use super::*;
 
     fn notice(text: &'static str) -> Notice {
@@ -176,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_full_box_refuses_what_is_offered_and_takes_what_must_get_in() {
-        let inbox = Inbox::default();
+        let poll = Poll::new().expect("a poll");
+        let inbox = Inbox::new(poll.registry(), Token(0)).expect("a waker");
         inbox.offer(Order::Broadcast(notice("one")), 3).expect("room");
         assert_eq!(inbox.offer(Order::Broadcast(notice("two")), 3), Err(InboxFull));
         inbox.order(Order::HttpDone);
@@ -192,5 +221,31 @@ mod tests {
         inbox.close();
         inbox.put(vec![Order::Broadcast(notice("four"))]);
         assert!(!inbox.is_full(1), "nothing gathers for a shard that has ended");
+    }
+
+    #[test]
+    fn a_shard_that_waits_is_woken_once_and_one_that_turns_is_not() {
+        let mut poll = Poll::new().expect("a poll");
+        let inbox = Inbox::new(poll.registry(), Token(7)).expect("a waker");
+        let mut wakes = || {
+            let mut events = Events::with_capacity(8);
+            poll.poll(&mut events, Some(Duration::ZERO)).expect("polled");
+            events.iter().filter(|event| event.token() == Token(7)).count()
+        };
+        inbox.order(Order::HttpDone);
+        assert_eq!(wakes(), 0, "a shard that turns looks by itself");
+        assert!(!inbox.may_wait(), "something is there already");
+        inbox.put(vec![Order::HttpDone]);
+        assert_eq!(wakes(), 0);
+        assert_eq!(inbox.take().len(), 2);
+        assert!(inbox.may_wait());
+        inbox.order(Order::HttpDone);
+        assert_eq!(wakes(), 1);
+        inbox.order(Order::HttpDone);
+        assert_eq!(wakes(), 0, "it has been woken already");
+        assert!(inbox.take().len() == 2 && inbox.may_wait());
+        assert_eq!(inbox.take().len(), 0, "something else woke it");
+        inbox.offer(Order::HttpDone, 1).expect("room");
+        assert_eq!(wakes(), 0);
     }
 }

@@ -141,8 +141,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
 
 /// Handlers by the name of their command.
 ///
-/// A handler is async and runs on the shard of its connection: it must not block the thread. One
-/// that has to is registered with [`blocking_handler`](Router::blocking_handler). Commands of one
+/// A handler is async. It begins on the thread of its connection's shard, where most are done at once;
+/// one that waits goes on on the runtime that the server was started on. It must not block its thread:
+/// one that has to is registered with [`blocking_handler`](Router::blocking_handler). Commands of one
 /// connection run one at a time, in order; those of different connections do not wait for each
 /// other. A handler that panics, fails or takes too long costs its own caller a `success:false` and
 /// nobody anything else. A handler runs to its end even if its connection does not.

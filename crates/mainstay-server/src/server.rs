@@ -13,9 +13,11 @@ use mainstay_log::{DiskLog, DiskOptions, Log, LogError, MemoryLog, OpenError};
 use mainstay_node::{Input, Node};
 use mainstay_wire::handshake::{AcceptOptions, OriginPolicy};
 use mainstay_wire::session::Encoding;
+use mio::Poll;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::Service;
 
@@ -25,7 +27,7 @@ use crate::hub::SHARD_COUNT_MAX;
 use crate::inbox::{Inbox, Order};
 use crate::journal::Journal;
 use crate::keeper::{Clock, Desk, Keeper};
-use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared};
+use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared, WAKE};
 use crate::stats::{KeeperStats, Stats};
 use crate::upgrade::Upgrader;
 use crate::{Config, Hub, Router, StatsSnapshot, files, listen};
@@ -211,6 +213,9 @@ impl Builder {
 
     /// Binds and starts the shards. When this returns, connections are accepted.
     ///
+    /// The shards are threads of their own. Handlers that wait and plain HTTP go on on the tokio
+    /// runtime that this is called in, which therefore has to live as long as the server.
+    ///
     /// # Errors
     /// If the address cannot be bound or the system refuses a thread.
     pub async fn start(self) -> Result<Server, StartError> {
@@ -233,8 +238,9 @@ impl Builder {
         let addresses = addresses_of(&listeners)?;
         let clock = Clock::start();
         let node = open_node(&config, &clock)?;
-        let shared = Arc::new(share(config, router, http, shard_count, clock));
-        let running = start_threads(&shared, listeners, node, clock)?;
+        let polls: Vec<Poll> = (0..shard_count).map(|_| Poll::new()).collect::<io::Result<_>>()?;
+        let shared = Arc::new(share(config, router, http, &polls, clock)?);
+        let running = start_threads(&shared, polls, listeners, node, clock)?;
         let hub = shared.hub.clone();
         Ok(Server { addresses, hub, shared, running })
     }
@@ -280,10 +286,11 @@ fn share(
     config: Config,
     router: Router,
     http: Option<HttpMaker>,
-    shard_count: usize,
+    polls: &[Poll],
     clock: Clock,
-) -> Shared {
-    let inboxes: Arc<[Inbox]> = (0..shard_count).map(|_| Inbox::default()).collect();
+) -> io::Result<Shared> {
+    let inboxes = polls.iter().map(|poll| Inbox::new(poll.registry(), WAKE));
+    let inboxes: Arc<[Inbox]> = inboxes.collect::<io::Result<_>>()?;
     let endpoint = Endpoint {
         path: config.path.clone(),
         head_limits: config.head,
@@ -307,9 +314,9 @@ fn share(
             config.timing.write_stall_timeout,
         ),
     };
-    let stats = (0..shard_count).map(|_| Stats::default()).collect();
+    let stats = polls.iter().map(|_| Stats::default()).collect();
     let keeper_stats = Arc::new(KeeperStats::default());
-    Shared {
+    Ok(Shared {
         config,
         router,
         endpoint,
@@ -322,7 +329,7 @@ fn share(
         inboxes,
         desk,
         hub,
-    }
+    })
 }
 
 /// The console's page speaks to the endpoint and to nothing else of the public side.
@@ -365,6 +372,7 @@ fn open_node(config: &Config, clock: &Clock) -> Result<Node, StartError> {
 
 fn start_threads(
     shared: &Arc<Shared>,
+    polls: Vec<Poll>,
     listeners: Vec<Vec<TcpListener>>,
     node: Node,
     clock: Clock,
@@ -373,21 +381,16 @@ fn start_threads(
     let (sender, running) = watch::channel(started);
     let sender = Arc::new(sender);
     start_keeper(shared.clone(), node, clock, sender.clone())?;
+    let runtime = Handle::current();
     let mut rng = system_rng()?;
-    for (index, listeners) in listeners.into_iter().enumerate() {
+    for (index, (poll, listeners)) in polls.into_iter().zip(listeners).enumerate() {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shard = {
-            let _inside = runtime.enter();
-            Shard::new(index, shared.clone(), listeners, seed)?
-        };
+        let shard = Shard::new(index, shared.clone(), poll, listeners, runtime.clone(), seed)?;
         let (sender, shared) = (sender.clone(), shared.clone());
         thread::Builder::new().name(format!("mainstay-{index}")).spawn(move || {
             let guard = ThreadGuard { sender, shared, shard: Some(index) };
-            runtime.block_on(shard.run());
-            // Handlers and HTTP answers that are still under way end with their shard.
-            runtime.shutdown_background();
+            shard.run();
             drop(guard);
         })?;
     }

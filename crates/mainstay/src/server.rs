@@ -63,8 +63,8 @@ fn serve_until_stopped(resolved: &Resolved) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{warning}");
     }
     raise_open_files(&resolved.settings);
-    // The shards have threads and runtimes of their own; here is only the wait for them.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // For handlers that wait and for plain HTTP; the shards are threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(resolved, stop))
 }
 

@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use mainstay_node::Input;
 use mainstay_wire::Message;
 use mainstay_wire::command::{CommandMessage, Malformed};
 use mainstay_wire::deflate::DEFLATE_BYTES_MIN;
 use mainstay_wire::frame::{Compression, Opcode};
 use mainstay_wire::session::{ErrorCode, Failure, Outcome, Principal, SessionId};
-use tokio::task::JoinError;
 
 use super::Shard;
 use super::peer::{Open, Stage, Waiting};
@@ -46,17 +46,16 @@ pub(crate) enum HandlerEnd {
     Done(Result<Answer, CommandError>),
     Panicked(String),
     TimedOut,
+    /// The runtime that it ran on is gone.
+    Lost,
 }
 
 impl HandlerEnd {
-    /// How a task ended; `None` if it was stopped.
-    fn of(joined: Result<Result<Answer, CommandError>, JoinError>) -> Option<HandlerEnd> {
-        match joined {
-            Ok(outcome) => Some(HandlerEnd::Done(outcome)),
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => Some(HandlerEnd::Panicked(panic_text(panic.as_ref()))),
-                Err(_) => None,
-            },
+    /// Looks at a handler again until it is done. A panic stays in here.
+    async fn of(future: HandlerFuture) -> HandlerEnd {
+        match AssertUnwindSafe(future).catch_unwind().await {
+            Ok(outcome) => HandlerEnd::Done(outcome),
+            Err(panic) => HandlerEnd::Panicked(panic_text(panic.as_ref())),
         }
     }
 
@@ -66,7 +65,9 @@ impl HandlerEnd {
         match self {
             HandlerEnd::Done(Ok(answer)) => Outcome::Done(answer.into_payload()),
             HandlerEnd::Done(Err(error)) => failed(error.code(), error.message().to_owned()),
-            HandlerEnd::Panicked(_) => failed(ErrorCode::Internal, PANICKED.to_owned()),
+            HandlerEnd::Panicked(_) | HandlerEnd::Lost => {
+                failed(ErrorCode::Internal, PANICKED.to_owned())
+            }
             HandlerEnd::TimedOut => failed(ErrorCode::DeadlineExceeded, String::new()),
         }
     }
@@ -140,29 +141,19 @@ impl Shard {
             Look::Pending(future) => {
                 open.running = Some(Box::default());
                 let command = Cow::Owned(ticket.command.into_owned());
-                self.spawn(Ticket { command, ..ticket }, future);
+                self.run_on(Ticket { command, ..ticket }, future);
             }
         }
     }
 
-    fn spawn(&self, ticket: Ticket<'static>, future: HandlerFuture) {
-        let shared = self.shared.clone();
-        let index = self.index;
-        let limit = shared.config.handler_timeout;
-        tokio::spawn(async move {
-            let task = tokio::spawn(future);
-            let abort = task.abort_handle();
-            let end = match tokio::time::timeout(limit, task).await {
-                // Nobody else stops it.
-                Ok(joined) => HandlerEnd::of(joined).unwrap_or(HandlerEnd::TimedOut),
-                Err(_) => {
-                    abort.abort();
-                    HandlerEnd::TimedOut
-                }
-            };
-            if let Some(inbox) = shared.inboxes.get(index) {
-                inbox.order(Order::Complete(Completion { ticket, end }));
-            }
+    /// Has a handler run on beside the shard.
+    fn run_on(&self, ticket: Ticket<'static>, future: HandlerFuture) {
+        let limit = self.shared.config.handler_timeout;
+        let ended = |ticket, end| Order::Complete(Completion { ticket, end });
+        let mut report = self.report(ended(ticket.clone(), HandlerEnd::Lost));
+        self.spawn(async move {
+            let end = tokio::time::timeout(limit, HandlerEnd::of(future)).await;
+            report.set(ended(ticket, end.unwrap_or(HandlerEnd::TimedOut)));
         });
     }
 
@@ -196,7 +187,7 @@ impl Shard {
         let result = match &end {
             HandlerEnd::Done(Ok(answer)) => Ok(answer.text()),
             HandlerEnd::Done(Err(error)) => Err(error.message()),
-            HandlerEnd::Panicked(_) => Err(PANICKED),
+            HandlerEnd::Panicked(_) | HandlerEnd::Lost => Err(PANICKED),
             HandlerEnd::TimedOut => Err("the handler took too long"),
         };
         let result = result.as_ref().map(|text| text.as_ref()).map_err(|problem| *problem);
@@ -281,17 +272,13 @@ impl Shard {
                 self.inputs.push(Input::Ran { session, number, outcome: end.into_outcome() });
             }
             Look::Pending(future) => {
-                let task = tokio::spawn(future);
-                self.handlers.insert((session, number), task.abort_handle());
-                let (shared, index) = (self.shared.clone(), self.index);
-                tokio::spawn(async move {
-                    // One that was stopped has had its outcome already.
-                    let Some(end) = HandlerEnd::of(task.await) else { return };
-                    let order = Order::Ran { ticket: Box::new(ticket), session, number, end };
-                    if let Some(inbox) = shared.inboxes.get(index) {
-                        inbox.order(order);
-                    }
+                let ended = move |ticket, end| Order::Ran { ticket, session, number, end };
+                let ticket = Box::new(ticket);
+                let mut report = self.report(ended(ticket.clone(), HandlerEnd::Lost));
+                let task = self.spawn(async move {
+                    report.set(ended(ticket, HandlerEnd::of(future).await));
                 });
+                self.handlers.insert((session, number), task);
             }
         }
     }
@@ -304,7 +291,10 @@ impl Shard {
         number: u64,
         end: HandlerEnd,
     ) {
-        self.handlers.remove(&(session, number));
+        // One that was stopped has had its outcome already.
+        if self.handlers.remove(&(session, number)).is_none() {
+            return;
+        }
         self.note_handler_end(ticket, &end);
         self.inputs.push(Input::Ran { session, number, outcome: end.into_outcome() });
     }
@@ -332,6 +322,13 @@ impl Shard {
             HandlerEnd::TimedOut => {
                 self.stats().count_handler_timeout();
                 tracing::warn!(%connection, command, "a handler took too long");
+            }
+            HandlerEnd::Lost => {
+                tracing::error!(
+                    %connection,
+                    command,
+                    "a handler ended with the runtime that the server was started on"
+                );
             }
         }
     }

@@ -16,13 +16,13 @@ mod open;
 mod peer;
 mod read;
 mod session;
+mod task;
 mod timers;
 mod write;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,9 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slab::Slab;
-use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
 
 use crate::admission::Admission;
 use crate::http::HttpService;
@@ -82,7 +82,7 @@ pub(crate) struct Shard {
     limits: Arc<mainstay_wire::Limits>,
     timing: Arc<mainstay_wire::Timing>,
 
-    poll: AsyncFd<Poll>,
+    poll: Poll,
     registry: Registry,
     events: Events,
     listeners: Vec<Listener>,
@@ -100,13 +100,14 @@ pub(crate) struct Shard {
 
     channels: mainstay_hub::Hub,
     timers: Timers,
-    /// The one timer that the runtime knows of, and for when.
-    alarm: Pin<Box<Sleep>>,
-    alarm_at: Option<Instant>,
     drain: Option<Drain>,
     is_stopped: bool,
     /// What the keeper is to know of this turn.
     inputs: Vec<Input>,
+    /// Where what takes longer than a look goes on: handlers and plain HTTP.
+    runtime: Handle,
+    /// Held for the shard's life, which its tasks watch.
+    life: watch::Sender<()>,
     /// Handlers that run for sessions, so that they can be stopped.
     handlers: HashMap<(SessionId, u64), AbortHandle>,
     /// Peers that are not read because the keeper has too much to do, and whether it has.
@@ -147,14 +148,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shard {
-    /// Must be called inside the runtime of the shard's own thread.
+    /// `poll` is the one that the shard's inbox wakes.
     pub(crate) fn new(
         index: usize,
         shared: Arc<Shared>,
+        poll: Poll,
         listeners: Vec<std::net::TcpListener>,
+        runtime: Handle,
         seed: [u8; 32],
     ) -> io::Result<Shard> {
-        let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let mut sockets = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -162,12 +164,6 @@ impl Shard {
             registry.register(&mut socket, listener_token(number), Interest::READABLE)?;
             sockets.push(Listener { socket, is_ready: true });
         }
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, for sources that may close their descriptor while \
-                      they are registered; a Poll owns its own for life"
-        )]
-        let poll = AsyncFd::new(poll)?;
         let feed_bytes_max = shared.config.limits.outbox_bytes_max / 4 * 3;
         let (inboxes, desk) = (shared.inboxes.clone(), shared.desk.clone());
         Ok(Shard {
@@ -190,11 +186,11 @@ impl Shard {
             http_count: 0,
             channels: mainstay_hub::Hub::default(),
             timers: Timers::default(),
-            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            alarm_at: None,
             drain: None,
             is_stopped: false,
             inputs: Vec::new(),
+            runtime,
+            life: watch::Sender::new(()),
             handlers: HashMap::new(),
             held: Vec::new(),
             is_desk_full: false,
@@ -215,12 +211,15 @@ impl Shard {
     }
 
     /// Turns until the shard is told to stop, or has drained.
-    pub(crate) async fn run(mut self) {
+    pub(crate) fn run(mut self) {
+        // Handlers are begun here, and may want a timer or a task.
+        let runtime = self.runtime.clone();
+        let _inside = runtime.enter();
+        let mut ended_at = Instant::now();
         while !self.is_done() {
-            self.wait().await;
+            self.wait(ended_at);
             let now = Instant::now();
             self.is_desk_full = self.shared.desk.is_full(self.shared.config.hub_bytes_max);
-            self.take_events();
             self.accept_ready(now);
             self.take_inbox(now);
             self.release_held(now);
@@ -229,32 +228,22 @@ impl Shard {
             self.fire_timers(now);
             self.flush_dirty(now);
             self.flush_inputs();
-            watch_turn(now);
+            ended_at = Instant::now();
+            watch_turn(ended_at - now);
         }
         self.drop_all();
         self.flush_inputs();
     }
 
-    /// Waits for whatever comes first: readiness, an order, a deadline. With work left over it only
-    /// lets the handlers and HTTP connections of this thread have their turn.
-    async fn wait(&mut self) {
-        if self.has_work() {
-            tokio::task::yield_now().await;
-            return;
-        }
-        self.set_alarm();
-        let inbox = &self.shared.inboxes[self.index];
-        tokio::select! {
-            biased;
-            () = inbox.wake.notified() => {}
-            ready = self.poll.readable() => {
-                // The inner poll is emptied right after this, so the outer one reports it anew.
-                if let Ok(mut ready) = ready {
-                    ready.clear_ready();
-                }
-                self.has_more_events = true;
-            }
-            () = self.alarm.as_mut(), if self.alarm_at.is_some() => self.alarm_at = None,
+    /// Waits for whatever comes first, readiness, an order or a deadline, and notes which sockets have
+    /// become ready. With work left over it only looks.
+    fn wait(&mut self, now: Instant) {
+        let must_turn = self.has_work() || !self.inbox().may_wait();
+        let timeout = if must_turn { Some(Duration::ZERO) } else { self.until_deadline(now) };
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => self.note_ready(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => tracing::error!(%error, "the sockets cannot be polled"),
         }
     }
 
@@ -266,29 +255,18 @@ impl Shard {
             || (can_accept && self.listeners.iter().any(|listener| listener.is_ready))
     }
 
-    fn set_alarm(&mut self) {
+    /// How long there is nothing to do by itself; `None` if for ever.
+    fn until_deadline(&self, now: Instant) -> Option<Duration> {
         let drain = self.drain.as_ref().map(Drain::next_timeout);
-        let held = (!self.held.is_empty()).then(|| Instant::now() + HOLD_INTERVAL);
+        let held = (!self.held.is_empty()).then(|| now + HOLD_INTERVAL);
         let next = [self.timers.next(), self.accept_again_at, drain, held];
         let next = next.into_iter().flatten().min();
-        if self.alarm_at != next {
-            self.alarm_at = next;
-            if let Some(at) = next {
-                self.alarm.as_mut().reset(at.into());
-            }
-        }
+        next.map(|at| at.saturating_duration_since(now))
     }
 
-    /// Notes which sockets have become ready.
-    fn take_events(&mut self) {
-        // Under load the loop does not wait, and looks here every turn all the same.
-        let is_busy = !self.ready.is_empty() || !self.dirty.is_empty();
-        if !self.has_more_events && !is_busy {
-            return;
-        }
-        let Ok(()) = self.poll.get_mut().poll(&mut self.events, Some(Duration::ZERO)) else {
-            return;
-        };
+    /// Notes which sockets have become ready. That the shard was woken needs no note: it looks into
+    /// its inbox every turn.
+    fn note_ready(&mut self) {
         let mut count = 0;
         for event in &self.events {
             count += 1;
@@ -320,8 +298,7 @@ impl Shard {
     }
 
     fn take_inbox(&mut self, now: Instant) {
-        let Some(inbox) = self.shared.inboxes.get(self.index) else { return };
-        for order in inbox.take() {
+        for order in self.inbox().take() {
             self.follow(now, order);
         }
     }
@@ -445,6 +422,10 @@ impl Shard {
         }
     }
 
+    fn inbox(&self) -> &Inbox {
+        &self.shared.inboxes[self.index]
+    }
+
     fn stats(&self) -> &Stats {
         &self.shared.stats[self.index]
     }
@@ -458,8 +439,7 @@ impl Shard {
 
 /// A turn that takes long keeps every connection of the shard waiting, and only a handler can do
 /// that.
-fn watch_turn(began: Instant) {
-    let took = began.elapsed();
+fn watch_turn(took: Duration) {
     if took >= TURN_WARN_DURATION {
         tracing::warn!(
             took_ms = took.as_millis() as u64,
@@ -478,6 +458,8 @@ fn listener_number(token: usize) -> Option<usize> {
     (number < LISTENER_COUNT_MAX).then_some(number)
 }
 
+/// The event that wakes a shard for its inbox.
+pub(crate) const WAKE: Token = Token(usize::MAX);
 /// Listening sockets of one shard; a name resolves to a few addresses at most.
 pub(crate) const LISTENER_COUNT_MAX: usize = 64;
 /// Events taken from the kernel at once.

@@ -297,19 +297,17 @@ impl Shard {
         self.peers.try_remove(peer.id.slot());
         let Peer { stream, permit, .. } = *peer;
         let mut stream = stream;
-        // Closing it would do the same; the runtime's own poll takes over.
+        // Closing it would do the same; the runtime's poll takes over.
         let _ = self.registry.deregister(&mut stream);
-        let shared = self.shared.clone();
-        let index = self.index;
+        let http = self.shared.http.clone();
+        let report = self.report(Order::HttpDone);
         self.http_count += 1;
-        tokio::spawn(async move {
-            let served = shared.http.serve(stream.into(), Bytes::from(read_ahead)).await;
+        self.spawn(async move {
+            // Until the connection is done, or dropped.
+            let _held = (permit, report);
+            let served = http.serve(stream.into(), Bytes::from(read_ahead)).await;
             if let Err(error) = served {
                 tracing::debug!(%error, "an HTTP connection failed");
-            }
-            drop(permit);
-            if let Some(inbox) = shared.inboxes.get(index) {
-                inbox.order(Order::HttpDone);
             }
         });
     }

@@ -162,6 +162,22 @@ fn a_handler_that_takes_too_long_costs_only_its_own_reply() {
 }
 
 #[test]
+fn a_handler_whose_runtime_is_gone_fails_and_its_connection_goes_on() {
+    let (router, _gate) = gated();
+    let server = TestServer::with(router, |_| {});
+    let mut client = server.client();
+    client.send(json!({ "requestID": 1, "command": "wait" }).to_string());
+    wait_until("the command to run", || server.stats().commands == 1);
+    let TestServer { server: _server, runtime } = server;
+    runtime.shutdown_background();
+    let reply = client.receive();
+    assert_eq!((&reply["requestID"], &reply["success"]), (&json!(1), &json!(false)));
+    // What needs no runtime needs none, and what does is told so.
+    client.check_alive(2);
+    assert_eq!(client.request(3, "wait")["success"], false);
+}
+
+#[test]
 fn the_echo_dialect_returns_everything_as_it_came() {
     let server = TestServer::configured(|config| {
         config.dialect = mainstay_server::Dialect::Echo;

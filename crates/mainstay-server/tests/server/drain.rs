@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use mainstay_server::EndReason;
+use mainstay_server::{EndReason, Server};
 use serde_json::json;
 
 use crate::support::{TestServer, gated, read_to_end, wait_until};
@@ -64,6 +64,20 @@ fn a_peer_that_does_not_leave_is_dropped_at_the_deadline() {
     runtime.block_on(server.drain()).expect("drained");
     assert_eq!(server.connection_count(), 0);
     assert_eq!(server.stats().ends, [(EndReason::Drain, 1)]);
+}
+
+#[test]
+fn nobody_waits_for_an_http_service_that_panicked() {
+    let panics: axum::Router =
+        axum::Router::new().fallback(async || -> () { panic!("on purpose") });
+    let server = TestServer::from(Server::builder().http(panics), |config| {
+        config.drain_timeout = Duration::from_secs(3600);
+    });
+    let mut asking = server.stream();
+    asking.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("written");
+    assert_eq!(read_to_end(&mut asking), "", "no answer, and no connection");
+    let TestServer { server, runtime } = server;
+    runtime.block_on(server.drain()).expect("drained");
 }
 
 #[test]

@@ -59,6 +59,8 @@ fn cause_3_no_http_timeout_outlives_the_upgrade() {
 fn cause_4_replies_events_and_pings_never_interleave_within_a_frame() {
     let server = TestServer::configured(|config| {
         config.timing.ping_interval = Some(Duration::from_millis(1));
+        // All of it fits, however late this client is.
+        config.limits.outbox_bytes_max = 4 * 1024 * 1024;
     });
     let mut client = server.client_at("/server?channel=news");
     let filler = "x".repeat(3000);

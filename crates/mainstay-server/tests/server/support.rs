@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_server::{Config, EndReason, Router, Server, StatsSnapshot, Timing};
+use mainstay_server::{Builder, Config, EndReason, Router, Server, StatsSnapshot, Timing};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -28,6 +28,10 @@ impl TestServer {
     }
 
     pub(crate) fn with(router: Router, configure: impl FnOnce(&mut Config)) -> TestServer {
+        TestServer::from(Server::builder().router(router), configure)
+    }
+
+    pub(crate) fn from(builder: Builder, configure: impl FnOnce(&mut Config)) -> TestServer {
         let mut config = Config {
             address: "127.0.0.1:0".to_owned(),
             shard_count: std::num::NonZeroUsize::new(2),
@@ -36,8 +40,7 @@ impl TestServer {
         };
         configure(&mut config);
         let runtime = Runtime::new().expect("a runtime");
-        let builder = Server::builder().config(config).router(router);
-        let server = runtime.block_on(builder.start()).expect("the server starts");
+        let server = runtime.block_on(builder.config(config).start()).expect("the server starts");
         TestServer { server, runtime }
     }
 
