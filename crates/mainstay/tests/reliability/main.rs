@@ -19,6 +19,7 @@ mod oracle;
 mod clients;
 mod raw;
 
+mod bad_disk;
 mod commands;
 mod cuts;
 mod full_disk;

@@ -1,9 +1,10 @@
 //! The server as a process that can be killed and started again.
 
 use std::fs::{self, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) struct Program {
@@ -34,6 +35,11 @@ impl Program {
 
     /// Starts the process and does not wait.
     pub(crate) fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// The same with variables of its environment.
+    pub(crate) fn run_with(&mut self, variables: &[(&str, &str)]) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mainstay"))
             .args(["server", "--log", "info,mainstay_server=warn"])
@@ -42,6 +48,7 @@ impl Program {
             .arg(&self.data)
             .args(["--connection-count-per-address-max", "100000"])
             .args(&self.settings)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -52,12 +59,31 @@ impl Program {
 
     pub(crate) fn wait_until_listening(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(self.address).is_err() {
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the server ended: {ended:?}; {}", self.log.display());
+        while TcpStream::connect(self.address).is_err() {
+            assert!(self.is_running(), "the server ended; {}", self.log.display());
             assert!(Instant::now() < deadline, "no server; {}", self.log.display());
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Waits until it answers, which takes a store, or has ended; whether it answers.
+    pub(crate) fn comes_up(&mut self) -> bool {
+        while self.is_running() {
+            if self.ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 ")) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+
+    fn ask(&self) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// kill -9; returns when the process is gone.
@@ -76,6 +102,27 @@ impl Program {
         assert!(killed.success());
         let status = child.wait().unwrap();
         assert!(status.success(), "{status}; {}", self.log.display());
+    }
+
+    /// How the process ended by itself.
+    pub(crate) fn wait_until_ended(&mut self, patience: Duration) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() >= deadline {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("the server does not end; {}", self.log.display());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
