@@ -10,7 +10,7 @@ import time
 
 from . import peers, process
 
-WHATS = ["echo", "commands", "fanout", "idle", "latency", "open", "growth", "scaling"]
+WHATS = ["echo", "commands", "fanout", "idle", "latency", "open", "growth", "channels", "scaling"]
 
 CONNECTION_COUNT = 100
 IDLE_CONNECTION_COUNT = 10_000
@@ -18,6 +18,11 @@ SUBSCRIBER_COUNTS = [1_000, 5_000, 10_000]
 # Where everybody is measured; the other counts are for those that come near.
 SUBSCRIBER_COUNT_COMMON = 5_000
 SUBSCRIBER_COUNT_MOST = 19_000
+# Each has one listener; so many sessions share them.
+CHANNEL_COUNTS = [1_000, 10_000, 100_000]
+CHANNEL_LISTENER_COUNT = 1_000
+CHANNEL_BURST = 128
+CHANNEL_EVENTS_PER_SECOND = 60_000
 EVENT_BYTES = 128
 BURST = 16
 ROUNDS_MAX = 20
@@ -31,6 +36,7 @@ REPETITIONS_MAX = 2
 NEAR = ["mainstay", "mainstay-session", "uwebsockets", "send-loop"]
 GROWING = ["mainstay", "uwebsockets", "send-loop"]
 SCALING = ["mainstay", "mainstay-2"]
+MANY_CHANNELS = ["mainstay-session"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Measurement:
     depth: int = 1
     burst: int = 1
     subscribers: int = 0
+    channels: int = 0
     rounds_max: int = ROUNDS_MAX
 
     def peer_names(self, whats):
@@ -102,6 +109,11 @@ def list_measurements():
         "open", f"{IDLE_CONNECTION_COUNT:,} connections return after `kill -9`", {"open": commanding}, "command",
         "open", rounds_max=SIDE_ROUNDS_MAX,
     ))
+    for count in CHANNEL_COUNTS:
+        measurements.append(Measurement(
+            f"channels {count}", f"Events to {count:,} channels", {"channels": MANY_CHANNELS}, "fanout", "channels",
+            burst=CHANNEL_BURST, subscribers=CHANNEL_LISTENER_COUNT, channels=count,
+        ))
     return measurements
 
 
@@ -185,6 +197,20 @@ class Bench:
             "load_percent": figures["load_cpu_percent"],
             "p50_us": figures["to_last_us"]["p50"],
             "p99_us": figures["to_last_us"]["p99"],
+        }
+
+    def run_channels(self, measurement, peer, built, results):
+        figures = self.run_against(measurement, peer, built, [
+            *self.tools.mainstay, "bench", "fanout", "--json", "--subscribers", str(measurement.subscribers),
+            "--channels", str(measurement.channels), "--burst", str(measurement.burst),
+            "--events", str(CHANNEL_EVENTS_PER_SECOND * self.seconds),
+        ])
+        return {
+            "rate": figures["deliveries_per_second"],
+            "cpu_us": figures["server_cpu_ns_each"] / 1e3,
+            "keeper_us": figures["keeper_cpu_ns_each"] / 1e3,
+            "seconds": figures["seconds"],
+            "server_percent": figures["server_cpu_percent"],
         }
 
     def run_idle(self, measurement, peer, built, results):

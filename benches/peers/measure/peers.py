@@ -51,6 +51,8 @@ def mainstay(shards):
             "--dialect", "echo" if work == "echo" else "command", "--log", "warn",
             # The whole load comes from this machine.
             "--connection-count-max", ALL_CONNECTIONS, "--connection-count-per-address-max", ALL_CONNECTIONS,
+            # One client of many channels, as the server sees it.
+            "--channels-per-principal-max", "100000",
             # Sixteen messages of 16 KiB under way are more than the default allows.
             "--message-bytes-max", "1MiB", "--outbox-bytes-max", "1MiB",
         ]

@@ -1,8 +1,10 @@
-"""Pictures of the figures, as SVG written by hand: bars, and lines over the number of subscribers.
+"""Pictures of the figures, as SVG written by hand: bars, and lines over a number that grows.
 
 They carry their own ground and follow the reader's light or dark scheme by themselves.
 """
 
+import dataclasses
+import math
 from xml.sax.saxutils import escape
 
 from . import measurement
@@ -59,7 +61,8 @@ def draw_all(summary):
                                  f"{measurement.IDLE_CONNECTION_COUNT:,} connections that said one thing each; {less}", [
             (None, "idle", figure("bytes"), lambda value: number(value, digits=3), False),
         ]),
-        "peers-growth.svg": lines(summary),
+        "peers-growth.svg": growth(summary),
+        "peers-channels.svg": channels(summary),
     }
 
 
@@ -127,23 +130,59 @@ def whisker(low, high, middle):
             f'M{high:.1f} {middle - 3}v6"/>')
 
 
-def lines(summary):
+@dataclasses.dataclass(frozen=True)
+class Line:
+    label: str
+    # As in the style sheet: ours, peer or floor.
+    kind: str
+    # A count and the spread of its figure, the fewest first.
+    points: list
+
+
+def growth(summary):
     """What a delivery costs while subscribers become more."""
     counts = [*measurement.SUBSCRIBER_COUNTS, measurement.SUBSCRIBER_COUNT_MOST]
-    series = {}
-    for peer in measurement.GROWING:
-        spreads = [(count, summary.spread(f"fanout {measurement.BURST} x {count}", peer, "cpu_us")) for count in counts]
-        points = [(count, spread) for count, spread in spreads if spread]
-        if len(points) > 1:
-            series[peer] = points
+    burst = measurement.BURST
+    series = [
+        Line(summary.document["peers"][peer]["title"], kind_of(peer),
+             points(summary, counts, lambda count: f"fanout {burst} x {count}", peer, "cpu_us"))
+        for peer in measurement.GROWING if peer in summary.document["peers"]
+    ]
+    note = (f"bursts of {burst}, microseconds of the server's CPU for each delivery, and how much dearer with most "
+            f"than with fewest")
+    return lines("Fan-out to more and more subscribers", note, "subscribers", counts, series)
+
+
+def channels(summary):
+    """What an event costs while channels become more."""
+    counts = measurement.CHANNEL_COUNTS
+    series = [
+        Line(label, kind, points(summary, counts, lambda count: f"channels {count}", "mainstay-session", name))
+        for label, kind, name in [("Mainstay, sessions", "ours", "cpu_us"), ("of it the keeper", "peer", "keeper_us")]
+    ]
+    note = ("each with one listener, microseconds of the server's CPU for an event published and delivered, and how "
+            "much dearer")
+    return lines("Events to more and more channels", note, "channels", counts, series, scale=math.log)
+
+
+def points(summary, counts, key, peer, name):
+    spreads = [(count, summary.spread(key(count), peer, name)) for count in counts]
+    return [(count, spread) for count, spread in spreads if spread]
+
+
+def lines(title, note, counted, counts, series, scale=float):
+    """Lines over counts, which `scale` says how to space."""
+    series = [line for line in series if len(line.points) > 1]
     if not series:
         return None
     left, right, top, bottom = MARGIN + 44, WIDTH - MARGIN - 186, 84, 360
-    highest = max(spread.high for points in series.values() for _, spread in points)
+    highest = max(spread.high for line in series for _, spread in line.points)
     step, ceiling = grid(highest)
+    # A linear axis begins at nothing, where a logarithmic one never gets.
+    first = 0 if scale is float else scale(counts[0])
 
     def x(count):
-        return left + (right - left) * count / counts[-1]
+        return left + (right - left) * (scale(count) - first) / (scale(counts[-1]) - first)
 
     def y(value):
         return bottom - (bottom - top) * value / ceiling
@@ -155,22 +194,19 @@ def lines(summary):
         drawn.append(text("note", left - 8, y(value) + 4, f"{value:g}", anchor="end"))
     for count in counts:
         drawn.append(text("note", x(count), bottom + 20, f"{count:,}", anchor="middle"))
-    drawn.append(text("note", (left + right) / 2, bottom + 40, "subscribers", anchor="middle"))
-    ends = spread_apart({peer: y(points[-1][1].median) for peer, points in series.items()}, 17)
-    for peer, points in series.items():
-        kind = kind_of(peer)
-        path = "L".join(f"{x(count):.1f} {y(spread.median):.1f}" for count, spread in points)
+    drawn.append(text("note", (left + right) / 2, bottom + 40, counted, anchor="middle"))
+    ends = spread_apart({line.label: y(line.points[-1][1].median) for line in series}, 17)
+    for line in series:
+        kind = line.kind
+        path = "L".join(f"{x(count):.1f} {y(spread.median):.1f}" for count, spread in line.points)
         drawn.append(f'<path class="line {kind}" d="M{path}"/>')
-        for count, spread in points:
+        for count, spread in line.points:
             drawn.append(f'<path class="spread" d="M{x(count):.1f} {y(spread.low):.1f}V{y(spread.high):.1f}"/>')
             drawn.append(f'<circle class="dot {kind}" cx="{x(count):.1f}" cy="{y(spread.median):.1f}" r="3.5"/>')
         strong = " strong" if kind == "ours" else ""
-        factor = points[-1][1].median / points[0][1].median
-        label = f"{summary.document['peers'][peer]['title']}: {factor:.2f} ×"
-        drawn.append(text(f"label{strong}", right + 12, ends[peer] + 4, label))
-    note = (f"bursts of {measurement.BURST}, microseconds of the server's CPU for each delivery, and how much "
-            f"dearer with most than with fewest")
-    return page("Fan-out to more and more subscribers", note, drawn, bottom + 48)
+        factor = line.points[-1][1].median / line.points[0][1].median
+        drawn.append(text(f"label{strong}", right + 12, ends[line.label] + 4, f"{line.label}: {factor:.2f} ×"))
+    return page(title, note, drawn, bottom + 48)
 
 
 def grid(highest):

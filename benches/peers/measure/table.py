@@ -27,9 +27,10 @@ def render_report(summary, pictures):
         "## Figures",
     ]
     for listed in measurement.list_measurements():
-        if summary.has(listed.key):
+        if summary.has(listed.key) and listed.kind in RENDERERS:
             parts += [f"### {listed.title}", RENDERERS[listed.kind](summary, listed)]
             parts += render_problems(summary, listed.key)
+    parts += render_channels(summary)
     parts += render_scaling(summary)
     parts += ["## Peers", render_peers(document)]
     parts += render_missing(document)
@@ -130,6 +131,27 @@ def render_open(summary, listed):
     ]
     headings = ["", "listens again after, s", "all are open after, s", "server CPU for it, s", "CPU ÷ uWebSockets"]
     return table(headings, rows)
+
+
+def render_channels(summary):
+    ours, fewest = "mainstay-session", f"channels {measurement.CHANNEL_COUNTS[0]}"
+    rows = []
+    for count in measurement.CHANNEL_COUNTS:
+        key = f"channels {count}"
+        if summary.has(key):
+            rows.append([
+                f"{count:,}", cell(summary.spread(key, ours, "cpu_us")), cell(summary.spread(key, ours, "keeper_us")),
+                cell(summary.spread(key, ours, "rate")), cell(summary.ratio("cpu_us", (key, ours), (fewest, ours))),
+            ])
+    if not rows:
+        return []
+    note = f"Sessions of Mainstay: {measurement.CHANNEL_LISTENER_COUNT:,} of them share the channels, each of which " \
+        f"one listens to. Events go to the channels in turn, {measurement.CHANNEL_BURST} at once, so each costs a " \
+        "publish, a delivery and a write of its own."
+    problems = [line for count in measurement.CHANNEL_COUNTS if summary.has(f"channels {count}")
+                for line in render_problems(summary, f"channels {count}")]
+    return ["### More and more channels", note, table(
+        ["channels", "CPU µs per event", "of it the keeper's", "events/s", "CPU ÷ fewest"], rows), *problems]
 
 
 def render_scaling(summary):
@@ -281,4 +303,5 @@ PICTURES = {
     "peers-fanout.svg": "Fan-out: CPU time for each delivery, by server",
     "peers-memory.svg": "Memory of an idle connection, by server",
     "peers-growth.svg": "CPU time for each delivery while subscribers become more",
+    "peers-channels.svg": "CPU time for each event while channels become more",
 }

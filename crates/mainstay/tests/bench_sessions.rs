@@ -54,6 +54,25 @@ fn every_subscriber_gets_every_event() {
 }
 
 #[test]
+fn every_channel_has_a_listener_and_every_listener_a_channel() {
+    // Two rounds of channels with 3, 2 and 2 listeners; one round of channels with one each.
+    for (subscribers, channels, events, deliveries) in [(7, 3, 6, 14), (4, 9, 9, 9)] {
+        let figures = figures(&[
+            "fanout",
+            "--spawn",
+            &format!("--subscribers={subscribers}"),
+            &format!("--channels={channels}"),
+            &format!("--events={events}"),
+            "--burst=4",
+            "--json",
+            "--",
+            "--shards=1",
+        ]);
+        assert_eq!(figures["deliveries"], deliveries, "{channels} channels");
+    }
+}
+
+#[test]
 fn publishes_are_counted_when_they_are_stored() {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("--data-dir={}", folder.path().join("data").display());

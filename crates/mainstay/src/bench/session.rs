@@ -38,6 +38,9 @@ pub(super) struct FanoutArguments {
     /// Sessions that listen
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=SESSIONS_MAX))]
     subscribers: u32,
+    /// Channels that the subscribers share, and that events go to in turn
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u32).range(1..=CHANNELS_MAX))]
+    channels: u32,
     /// Events published at once; the next ones follow when everybody has these
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u32).range(1..=DEPTH_MAX))]
     burst: u32,
@@ -147,6 +150,7 @@ enum EncodingName {
 pub(super) fn run_fanout(arguments: &FanoutArguments) -> Result<Outcome, BenchError> {
     let fanout = fanout::Fanout {
         subscriber_count: arguments.subscribers as usize,
+        channel_count: arguments.channels as usize,
         burst: arguments.burst as usize,
         event_count: arguments.events as usize,
         payload_bytes: arguments.payload as usize,
@@ -359,7 +363,7 @@ const SESSIONS_MAX: i64 = 19_000;
 const DEPTH_MAX: i64 = 128;
 const EVENTS_MAX: i64 = 10_000_000;
 const PAYLOAD_MAX: i64 = 32 * 1024;
-const CHANNELS_MAX: i64 = 10_000;
+const CHANNELS_MAX: i64 = 100_000;
 /// As many as a server keeps of a channel.
 const MISSED_MAX: i64 = 10_000;
 /// No more than there are channels to hear.

@@ -296,6 +296,7 @@ fn arguments_are_read() {
 fn loads_of_sessions_are_read() {
     for line in [
         "fanout --subscribers 10 --burst 16 --events 100 --payload 2 --encoding protobuf --json",
+        "fanout --channels 100000",
         "publish --rate 5000 --connections 7 --channels 3 --depth 128 --warmup 0s --pid 1",
         "publish --rate max --url ws://127.0.0.1:1/server",
         "resume --sessions 3 --missed 10000",
@@ -309,6 +310,7 @@ fn loads_of_sessions_are_read() {
     for line in [
         "fanout --burst 129",
         "fanout --payload 1",
+        "fanout --channels 0",
         "fanout --subscribers 20000",
         "fanout --spawn --pid 1",
         "fanout -- --shards 1",

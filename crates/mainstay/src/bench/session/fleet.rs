@@ -142,18 +142,17 @@ impl Fleet {
         self.lines.get(line).map_or(0, |line| line.session.waiting_count())
     }
 
-    /// Sends `count` publishes at once, which have waited since `since`.
-    pub(super) fn publish(
+    /// Publishes to each of these channels with one write. The events have waited since `since`.
+    pub(super) fn publish<'a>(
         &mut self,
         line: usize,
-        channel: &ChannelName,
+        channels: impl IntoIterator<Item = &'a ChannelName>,
         payload: &Payload,
-        count: usize,
         since: Instant,
     ) {
         let Some(Line { session, socket: Some(socket) }) = self.lines.get_mut(line) else { return };
         self.desk.out.clear();
-        for _ in 0..count {
+        for channel in channels {
             let frame = session.publish(channel, payload, since);
             self.desk.encode(&frame);
         }

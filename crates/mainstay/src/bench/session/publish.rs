@@ -1,6 +1,7 @@
 //! Publishes and their acknowledgements: `bench publish`.
 
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 use std::time::{Duration, Instant};
 
 use mainstay_wire::ChannelName;
@@ -188,7 +189,7 @@ impl Source<'_> {
 
     fn publish(&self, stage: &mut Stage, line: usize, count: usize, since: Instant) {
         if let Some(channel) = self.channels.get(line % self.channels.len().max(1)) {
-            stage.fleet.publish(line, channel, &self.payload, count, since);
+            stage.fleet.publish(line, repeat_n(channel, count), &self.payload, since);
         }
     }
 

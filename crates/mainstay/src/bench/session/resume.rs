@@ -1,5 +1,6 @@
 //! Sessions that come back: `bench resume`.
 
+use std::iter::repeat_n;
 use std::time::{Duration, Instant};
 
 use mainstay_wire::session::Offset;
@@ -56,7 +57,7 @@ pub(super) fn run(stage: &mut Stage, resume: &Resume) -> Result<SessionReport, F
     }
     for first in (0..missed_count).step_by(BATCH) {
         let count = BATCH.min(missed_count - first);
-        stage.fleet.publish(publisher, &channel, &payload, count, Instant::now());
+        stage.fleet.publish(publisher, repeat_n(&channel, count), &payload, Instant::now());
         let stored = |seen: &Seen| seen.stored_count >= first + count;
         stage.fleet.turn_until("publishing", PATIENCE, &mut seen, stored)?;
     }
