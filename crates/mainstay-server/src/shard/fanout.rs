@@ -182,7 +182,8 @@ fn encode_run(run: &[Event], form: Form, mut deflater: Option<&mut Deflater>) ->
         }
         out.extend_from_slice(&frame);
     }
-    Bytes::from(out)
+    // They may wait for as long as somebody does not read, without the room that the vector grew.
+    Bytes::from(out.into_boxed_slice())
 }
 
 fn write_plain(event: &Event, out: &mut Vec<u8>) {
@@ -253,6 +254,16 @@ mod tests {
             [&[10], &[RUN_BYTES_MAX], &[5, 5], &[RUN_BYTES_MAX * 2], &[1]];
         assert_eq!(parts, expected);
         assert_eq!(split_by_bytes(&[]).count(), 0);
+    }
+
+    #[test]
+    fn frames_that_wait_hold_nothing_but_themselves() {
+        for length in [1, 100, 3_000] {
+            let run: Vec<Event> = (1..50).map(|offset| event(offset, length)).collect();
+            let frames = encode_run(&run, Form::Session(Encoding::Protobuf), None);
+            let buffer = Vec::from(frames);
+            assert_eq!(buffer.capacity(), buffer.len());
+        }
     }
 
     #[test]
