@@ -15,7 +15,7 @@ use crate::seed::random_bytes;
 use crate::state::Course;
 use crate::{
     Client, ClosedCause, ConnectError, ConnectOptions, DeflateSupport, Limits, Reconnect,
-    ReconnectPolicy, State, Timing,
+    ReconnectPolicy, State, Timing, Tls,
 };
 
 /// The options of a [`Client`]. Every default is safe to keep.
@@ -72,6 +72,12 @@ impl Builder {
     /// 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder {
         self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Whom to trust, if the URL is `wss://`. Default: whom the system trusts.
+    pub fn tls(mut self, tls: Tls) -> Builder {
+        self.options.tls = tls;
         self
     }
 

@@ -1,6 +1,6 @@
-//! From a URL to an open WebSocket: names, TCP, the opening handshake.
+//! From a URL to an open WebSocket: names, TCP, TLS, the opening handshake.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use mainstay_wire::handshake::{
 use mainstay_wire::{Limits, Timing};
 use socket2::SockRef;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,6 +22,8 @@ use crate::limits::{
     ATTEMPT_DELAY, CONNECT_TIMEOUT, MESSAGE_BYTES_MAX, SCRATCH_BYTES, TCP_USER_TIMEOUT,
 };
 use crate::seed::random_bytes;
+use crate::stream::Stream;
+use crate::tls::{Tls, TlsError};
 
 /// How to connect, and the limits of the connection.
 #[derive(Clone, Debug)]
@@ -30,9 +33,11 @@ pub struct ConnectOptions {
     pub limits: Limits,
     /// Heartbeat and timeouts. Default: those of [`Timing`].
     pub timing: Timing,
-    /// The time for everything: resolving the name, connecting, the handshake. Default 10 s: a
+    /// The time for everything: resolving the name, connecting, TLS, the handshake. Default 10 s: a
     /// mobile network needs up to 5 s; longer, and a dead address holds up the next attempt.
     pub connect_timeout: Duration,
+    /// Whom to trust, if the URL is `wss://`. Default: whom the system trusts.
+    pub tls: Tls,
     /// Subprotocols, compression, origin and further headers. Default: none of them.
     pub dial: DialOptions,
 }
@@ -43,6 +48,7 @@ impl Default for ConnectOptions {
             limits: Limits { message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() },
             timing: Timing::default(),
             connect_timeout: CONNECT_TIMEOUT,
+            tls: Tls::default(),
             dial: DialOptions::default(),
         }
     }
@@ -75,6 +81,15 @@ pub enum ConnectError {
         /// What the system says.
         #[source]
         error: Arc<io::Error>,
+    },
+    /// There is no TLS with this server: mostly, its certificate is not trusted.
+    #[error("no TLS with {host}: {error}")]
+    Tls {
+        /// The name or address in the URL.
+        host: String,
+        /// What is wrong.
+        #[source]
+        error: TlsError,
     },
     /// The connect timeout passed.
     #[error("no connection within {:.1} s", after.as_secs_f64())]
@@ -110,7 +125,7 @@ impl From<io::Error> for ConnectError {
 
 /// An open WebSocket, before its state machine.
 pub(crate) struct Opened {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) dialed: Dialed,
     /// A buffer to read into; `unread_bytes` at its front came behind the handshake.
     pub(crate) scratch: Box<[u8]>,
@@ -123,8 +138,17 @@ pub(crate) async fn open(
 ) -> Result<Opened, ConnectError> {
     let dial = Dial::new(&endpoint.authority, &endpoint.target, random_bytes()?, &options.dial)?;
     let after = options.connect_timeout;
-    let opening = async { shake_hands(open_tcp(endpoint).await?, &dial).await };
+    let opening = async { shake_hands(open_stream(endpoint, &options.tls).await?, &dial).await };
     timeout(after, opening).await.map_err(|_| ConnectError::TimedOut { after })?
+}
+
+async fn open_stream(endpoint: &Endpoint, tls: &Tls) -> Result<Stream, ConnectError> {
+    let tcp = open_tcp(endpoint).await?;
+    if !endpoint.is_tls {
+        return Ok(Stream::plain(tcp));
+    }
+    let begun = tls.begin(tcp, &endpoint.host).await;
+    begun.map_err(|error| ConnectError::Tls { host: endpoint.host.clone(), error })
 }
 
 /// Tries every address of the host, each a little after the one before it, and takes the first
@@ -172,26 +196,33 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn shake_hands(stream: TcpStream, dial: &Dial) -> Result<Opened, ConnectError> {
+async fn shake_hands(mut stream: Stream, dial: &Dial) -> Result<Opened, ConnectError> {
     let mut request = dial.request();
     while !request.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(request) {
+        match stream.try_write_vectored(&[IoSlice::new(request)]) {
             Ok(count) => request = request.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.ready(Interest::WRITABLE).await?;
+            }
             Err(error) => return Err(error.into()),
         }
+    }
+    while stream.has_unsent() {
+        stream.ready(Interest::WRITABLE).await?;
+        stream.try_flush()?;
     }
     let limits = HeadLimits::default();
     let mut scratch = vec![0; SCRATCH_BYTES].into_boxed_slice();
     let mut filled = 0;
     let mut scan = HeadScan::default();
     loop {
-        stream.readable().await?;
         match stream.try_read(scratch.get_mut(filled..).unwrap_or_default()) {
             Ok(0) => return Err(ConnectError::HandshakeEof),
             Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.ready(Interest::READABLE).await?;
+                continue;
+            }
             Err(error) => return Err(error.into()),
         }
         // The scratch buffer is larger than any head, so the scan ends before it is full.

@@ -1,4 +1,4 @@
-//! Where to connect: a `ws://` URL, taken apart and checked.
+//! Where to connect: a `ws://` or `wss://` URL, taken apart and checked.
 
 use thiserror::Error;
 use url::{Host, Url};
@@ -9,6 +9,8 @@ pub(crate) struct Endpoint {
     /// Host as the resolver takes it: IPv6 addresses without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Whether it is `wss`.
+    pub(crate) is_tls: bool,
     /// Host as the `Host` header has it: the port left out if it is the scheme's default.
     pub(crate) authority: String,
     /// Path and query.
@@ -27,11 +29,8 @@ pub enum UrlError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A `wss://` URL.
-    #[error("TLS is not supported yet: use a ws:// URL, or a proxy that ends TLS")]
-    Tls,
-    /// Another scheme than `ws`.
-    #[error("the scheme {0:?} is not supported: a WebSocket URL starts with ws://")]
+    /// Another scheme than `ws` and `wss`.
+    #[error("the scheme {0:?} is not supported: a WebSocket URL starts with ws:// or wss://")]
     Scheme(String),
     /// A URL without a host.
     #[error("the URL names no host")]
@@ -48,7 +47,8 @@ impl Endpoint {
     /// The server's address without a query, which may differ from time to time.
     pub(crate) fn server(&self) -> String {
         let path = self.target.split('?').next().unwrap_or_default();
-        format!("ws://{}{path}", self.authority)
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.authority)
     }
 
     pub(crate) fn parse(text: &str) -> Result<Endpoint, UrlError> {
@@ -56,11 +56,11 @@ impl Endpoint {
             url: text.to_owned(),
             problem: error.to_string(),
         })?;
-        match url.scheme() {
-            "ws" => {}
-            "wss" => return Err(UrlError::Tls),
+        let (is_tls, port_default) = match url.scheme() {
+            "ws" => (false, PORT_DEFAULT),
+            "wss" => (true, TLS_PORT_DEFAULT),
             other => return Err(UrlError::Scheme(other.to_owned())),
-        }
+        };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::Credentials);
         }
@@ -81,12 +81,14 @@ impl Endpoint {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        Ok(Endpoint { host, port: url.port().unwrap_or(PORT_DEFAULT), authority, target })
+        let port = url.port().unwrap_or(port_default);
+        Ok(Endpoint { host, port, is_tls, authority, target })
     }
 }
 
-/// RFC 6455 §3.
+// RFC 6455 §3.
 const PORT_DEFAULT: u16 = 80;
+const TLS_PORT_DEFAULT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -107,11 +109,14 @@ mod tests {
                 "xn--bcher-kva.example",
                 "/%C3%A4%20b",
             ),
+            ("wss://localhost:443/a", "localhost", 443, "localhost", "/a"),
+            ("WSS://[::1]:80", "::1", 80, "[::1]:80", "/"),
         ];
         for (url, host, port, authority, target) in cases {
             let expected = Endpoint {
                 host: host.to_owned(),
                 port,
+                is_tls: url.to_lowercase().starts_with("wss"),
                 authority: authority.to_owned(),
                 target: target.to_owned(),
             };
@@ -122,7 +127,6 @@ mod tests {
     #[test]
     fn what_cannot_be_connected_to_is_refused_in_words() {
         let cases = [
-            ("wss://localhost", "TLS is not supported yet"),
             ("http://localhost", "the scheme \"http\" is not supported"),
             ("localhost:8080", "the scheme \"localhost\" is not supported"),
             ("/server", "is not a URL"),

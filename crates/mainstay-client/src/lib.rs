@@ -25,7 +25,7 @@
 //! ```
 //!
 //! ```text
-//!   application ──request──▶ queue ──▶ Driver ──▶ Socket ──▶ Connection ──▶ TCP
+//!   application ──request──▶ queue ──▶ Driver ──▶ Socket ──▶ Connection ──▶ Stream
 //!               ◀──reply──── table ◀──   │            (mainstay-wire)
 //!               ◀─Messages── inbox ◀─────┤
 //!               ◀──States─── course ◀────┘ Reconnect decides when to dial again
@@ -61,6 +61,12 @@ pub use dial::{ConnectError, ConnectOptions};
 
 mod endpoint;
 pub use endpoint::UrlError;
+
+mod stream;
+
+mod tls;
+pub use rustls;
+pub use tls::{Tls, TlsError};
 
 mod limits;
 pub use limits::{

@@ -1,4 +1,4 @@
-//! One WebSocket: the state machine of `mainstay-wire` on a TCP socket.
+//! One WebSocket: the state machine of `mainstay-wire` on a stream.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -9,15 +9,14 @@ use std::time::Instant;
 use mainstay_wire::deflate::{DEFLATE_BYTES_MIN, Deflater, Inflater};
 use mainstay_wire::frame::{Compression, Opcode};
 use mainstay_wire::{Connection, Disposition, End, EndReason, Role, SLICE_COUNT_MAX};
-use socket2::SockRef;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
 use crate::dial::{ConnectError, ConnectOptions, Opened, open};
 use crate::endpoint::Endpoint;
 use crate::seed::random_bytes;
+use crate::stream::Stream;
 
 /// A message received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub enum Message {
 /// heartbeats and notices the end, so keep calling it. Dropping a socket cuts the connection; for
 /// an orderly end, [`close`](Socket::close) it and receive until `None`.
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     connection: Connection,
     inflater: Inflater,
     compressor: Option<Compressor>,
@@ -67,7 +66,7 @@ pub(crate) enum Reading {
 }
 
 impl Socket {
-    /// Connects to a `ws://` URL.
+    /// Connects to a `ws://` or `wss://` URL.
     ///
     /// # Errors
     /// [`ConnectError`] says at which stage it failed, and whose fault that is.
@@ -136,9 +135,9 @@ impl Socket {
     /// Writes until the outbox is empty or the connection has ended. Reads nothing meanwhile, so
     /// two sides that only flush can wait for each other until a write stalls for too long.
     pub async fn flush(&mut self) {
-        while !self.connection.outbox().is_empty() {
+        while self.has_unsent() {
             match self.advance(Reading::Paused) {
-                Advance::Blocked if self.connection.outbox().is_empty() => return,
+                Advance::Blocked if !self.has_unsent() => return,
                 Advance::Blocked => self.wait().await,
                 Advance::Ended => return,
                 // Nothing is received while reading is paused.
@@ -228,11 +227,8 @@ impl Socket {
         }
         self.write(now);
         match self.connection.disposition() {
-            Disposition::Keep => {}
             // Only a server ends TCP first (RFC 6455 §7.1.1).
-            Disposition::ShutdownWrite => {
-                let _ = SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
-            }
+            Disposition::Keep | Disposition::ShutdownWrite => {}
             Disposition::Drop => return Advance::Ended,
         }
         if !self.is_paused && self.read(now) {
@@ -314,19 +310,27 @@ impl Socket {
                 Err(error) => self.write_error = Some(error),
             }
         }
+        if self.write_error.is_none() {
+            self.write_error = self.stream.try_flush().err();
+        }
+    }
+
+    /// Whether anything waits for the system to take it.
+    fn has_unsent(&self) -> bool {
+        !self.connection.outbox().is_empty() || self.stream.has_unsent()
     }
 
     /// Waits until there is something to do.
     async fn wait(&mut self) {
-        let interest = match (self.is_paused, self.connection.outbox().is_empty()) {
-            (false, true) => Some(Interest::READABLE),
-            (false, false) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::WRITABLE),
-            (true, true) => None,
+        let interest = match (self.is_paused, self.has_unsent()) {
+            (false, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, true) => Some(Interest::WRITABLE),
+            (true, false) => None,
         };
         let ready = async {
             match interest {
-                Some(interest) => self.stream.ready(interest).await.map(|_| ()),
+                Some(interest) => self.stream.ready(interest).await,
                 None => std::future::pending().await,
             }
         };
@@ -351,7 +355,7 @@ impl fmt::Debug for Socket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Socket")
-            .field("peer", &self.stream.peer_addr().ok())
+            .field("peer", &self.stream.peer_address())
             .field("end", &self.end())
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@ mod event;
 mod output;
 mod source;
 pub(crate) mod target;
+pub(crate) mod trust;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -23,6 +24,7 @@ use conversation::{Conversation, Outcome};
 use event::Event;
 use output::Output;
 use source::Source;
+use trust::TrustArguments;
 
 /// Connect to a server and exchange commands with it
 ///
@@ -60,13 +62,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     payload: String,
 
-    /// The server: host and port, or a whole ws:// URL
+    /// The server: host and port, or a whole ws:// or wss:// URL
     #[arg(long, value_name = "HOST:PORT|URL", default_value = "localhost:8080")]
     address: String,
 
     /// The path of the server's WebSocket endpoint [default: /server, or the URL's]
     #[arg(long, value_name = "PATH", value_parser = read_path)]
     path: Option<String>,
+
+    #[command(flatten)]
+    trust: TrustArguments,
 
     /// Listen to this channel; can be given more than once
     #[arg(long = "channel", value_name = "NAME")]
@@ -116,9 +121,14 @@ async fn converse(arguments: Arguments) -> ExitCode {
         true => Output::json(),
         false => Output::human(),
     };
+    let tls = match arguments.trust.read() {
+        Ok(tls) => tls,
+        Err(problem) => return fail(EXIT_USAGE, &problem),
+    };
+    let builder = Client::builder(&url).origin(&target::origin(&url)).tls(tls);
     let client = tokio::select! {
         _ = stop.asked() => return ExitCode::SUCCESS,
-        connected = Client::builder(&url).origin(&target::origin(&url)).connect() => match connected {
+        connected = builder.connect() => match connected {
             Ok(client) => client,
             Err(error) => return refuse(&mut output, &url, &error),
         },

@@ -352,7 +352,9 @@ fn what_cannot_be_done_is_said_in_words() {
         (&["subscribe"], 2, "<CHANNEL>"),
         (&["publish", "a", "{", "--json"], 2, "with --json a payload is a JSON value"),
         (&["request", "x", "--deadline", "5"], 2, "--deadline"),
-        (&["request", "x", "--address", "wss://localhost"], 2, "TLS is not supported yet"),
+        (&["request", "x", "--address", "wss://localhost:1"], 1, "cannot connect to"),
+        (&["request", "x", "--ca-file", "/nowhere"], 2, "--ca-file /nowhere: No such file"),
+        (&["request", "x", "--ca-file", foreign], 2, "it holds no certificate"),
         (&["request", "x", "--encoding", "xml"], 2, "an encoding is json or protobuf"),
     ];
     for (arguments, code, text) in cases {

@@ -23,7 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::limits::QUEUE_COUNT_MAX;
 use crate::seed::random_bytes;
 use crate::state::Course;
-use crate::{ConnectError, ConnectOptions, Limits, Reconnect, ReconnectPolicy, Timing};
+use crate::{ConnectError, ConnectOptions, Limits, Reconnect, ReconnectPolicy, Timing, Tls};
 
 /// The options of a [`Session`]. Every default is safe to keep.
 #[must_use = "nothing is connected before `connect`"]
@@ -93,6 +93,12 @@ impl SessionBuilder {
     /// The origin to state. Programs need none; default: none.
     pub fn origin(mut self, origin: &str) -> SessionBuilder {
         self.options.dial.origin = Some(origin.to_owned());
+        self
+    }
+
+    /// Whom to trust, if the URL is `wss://`. Default: whom the system trusts.
+    pub fn tls(mut self, tls: Tls) -> SessionBuilder {
+        self.options.tls = tls;
         self
     }
 

@@ -58,6 +58,12 @@ impl Server {
         format!("ws://{}/server", self.address)
     }
 
+    /// Accepts TCP and nothing more.
+    pub(crate) async fn accept_tcp(&self) -> Peer {
+        let (stream, _) = within(self.listener.accept()).await.unwrap();
+        Peer { stream, request: String::new(), bytes: Vec::new() }
+    }
+
     /// Accepts TCP and reads the request, without answering it.
     pub(crate) async fn accept_request(&self) -> Peer {
         let (mut stream, _) = within(self.listener.accept()).await.unwrap();

@@ -31,9 +31,10 @@ pub(crate) fn url(address: &str, path: Option<&str>, channels: &[String]) -> Str
 /// The origin to state: the server's own, as a page that it serves would. Some servers answer only
 /// clients that state one.
 pub(crate) fn origin(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
+    let scheme = if scheme.eq_ignore_ascii_case("wss") { "https" } else { "http" };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    format!("http://{}", &rest[..end])
+    format!("{scheme}://{}", &rest[..end])
 }
 
 /// Percent signs for everything that could mean something in a query (RFC 3986 §2.3).
@@ -59,6 +60,7 @@ mod tests {
         assert_eq!(origin("ws://[::1]:8080/server?channel=a"), "http://[::1]:8080");
         assert_eq!(origin("ws://h?x"), "http://h");
         assert_eq!(origin("ws://h"), "http://h");
+        assert_eq!(origin("wss://h:8443/server"), "https://h:8443");
     }
 
     #[test]

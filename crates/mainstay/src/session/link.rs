@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::print::{Format, Status, complain};
 use crate::client::target;
+use crate::client::trust::TrustArguments;
 use crate::settings::kind::{EndpointPath, Kind};
 use crate::stop::{self, Stop};
 use crate::{EXIT_FAILED, EXIT_USAGE};
@@ -19,13 +20,16 @@ use crate::{EXIT_FAILED, EXIT_USAGE};
 /// Flags that all commands of a session have.
 #[derive(clap::Args)]
 pub(super) struct LinkArguments {
-    /// The server: host and port, or a whole ws:// URL
+    /// The server: host and port, or a whole ws:// or wss:// URL
     #[arg(long, value_name = "HOST:PORT|URL", default_value = "localhost:8080")]
     pub(super) address: String,
 
     /// The path of the server's WebSocket endpoint [default: /server, or the URL's]
     #[arg(long, value_name = "PATH", value_parser = EndpointPath::read)]
     path: Option<String>,
+
+    #[command(flatten)]
+    trust: TrustArguments,
 
     /// One more header of the handshake, such as "Authorization: Bearer …"
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = read_header)]
@@ -90,10 +94,13 @@ impl LinkArguments {
     /// without a connection: what is to be kept is kept there.
     pub(super) async fn open(&self, state: Option<&Path>) -> Result<Option<Link>, Failure> {
         let url = target::url(&self.address, self.path.as_deref(), &[]);
+        let tls = self.trust.read();
+        let tls = tls.map_err(|message| Failure { code: EXIT_USAGE, message })?;
         let mut stop = stop::listen()?;
         let client = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
         let mut builder = Session::builder(&url)
             .origin(&target::origin(&url))
+            .tls(tls)
             .encoding(self.encoding)
             .client_name(client);
         for (name, value) in &self.headers {
