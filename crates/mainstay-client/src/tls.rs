@@ -123,8 +123,8 @@ pub enum TlsError {
     #[error("the system trusts no certificate authority: {0}")]
     System(String),
     /// The server's certificate is not trusted, or it speaks no TLS that is still safe, or none.
-    #[error(transparent)]
-    Handshake(rustls::Error),
+    #[error("{}", words(.0))]
+    Handshake(#[source] rustls::Error),
     /// The socket failed or was closed meanwhile.
     #[error("the connection failed during the TLS handshake: {0}")]
     Io(#[source] Arc<io::Error>),
@@ -134,6 +134,29 @@ impl From<io::Error> for TlsError {
     fn from(error: io::Error) -> TlsError {
         TlsError::Io(Arc::new(error))
     }
+}
+
+/// What is wrong, for a person who may never have seen a certificate.
+fn words(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Certificate;
+    let words = match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            Certificate::UnknownIssuer => "nobody who is trusted has signed its certificate",
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "its certificate is not valid yet, or the clock here is late"
+            }
+            Certificate::Other(problem) => {
+                return format!("its certificate cannot be used: {}", problem.0);
+            }
+            _ => return error.to_string(),
+        },
+        rustls::Error::InvalidMessage(_) => "what it answers is no TLS",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
 }
 
 /// Read once in the process's life, as by other programs.
