@@ -22,7 +22,8 @@ pub(crate) type Source = [u8; 8];
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    source: Source,
+    /// Whom it counts against; nobody, before a proxy's request has said for whom it comes.
+    source: Option<Source>,
 }
 
 /// Why there is no place.
@@ -42,21 +43,14 @@ impl Admission {
         })
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
-        let source = source(address);
-        {
-            let mut counts = self.lock();
-            let here = counts.get(&source).copied().unwrap_or(0);
-            if here as usize >= self.per_address_max {
-                return Err(Full::FromThisAddress);
-            }
-            if self.count.load(Ordering::Relaxed) >= self.count_max {
-                return Err(Full::InAll);
-            }
-            counts.insert(source, here + 1);
-            self.count.fetch_add(1, Ordering::Relaxed);
+    /// A place that counts against nobody yet.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Permit, Full> {
+        let _one_at_a_time = self.lock();
+        if self.count.load(Ordering::Relaxed) >= self.count_max {
+            return Err(Full::InAll);
         }
-        Ok(Permit { admission: self.clone(), source })
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit { admission: self.clone(), source: None })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -69,14 +63,33 @@ impl Admission {
     }
 }
 
+impl Permit {
+    /// Counts it against an address, if it does not count against one already.
+    pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Full> {
+        if self.source.is_some() {
+            return Ok(());
+        }
+        let source = source(address);
+        let mut counts = self.admission.lock();
+        let here = counts.get(&source).copied().unwrap_or(0);
+        if here as usize >= self.admission.per_address_max {
+            return Err(Full::FromThisAddress);
+        }
+        counts.insert(source, here + 1);
+        self.source = Some(source);
+        Ok(())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.admission.lock();
         self.admission.count.fetch_sub(1, Ordering::Relaxed);
-        if let Some(here) = counts.get_mut(&self.source) {
+        let Some(source) = self.source else { return };
+        if let Some(here) = counts.get_mut(&source) {
             *here -= 1;
             if *here == 0 {
-                counts.remove(&self.source);
+                counts.remove(&source);
             }
         }
     }
@@ -103,31 +116,49 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    fn admit(admission: &Arc<Admission>, from: &str) -> Result<Permit, Full> {
+        let mut permit = admission.admit()?;
+        permit.count_for(address(from))?;
+        Ok(permit)
+    }
+
     #[test]
     fn places_are_limited_and_come_back() {
         let admission = Admission::new(3, 2);
-        let first = admission.admit(address("10.0.0.1")).expect("a place");
-        let _second = admission.admit(address("::ffff:10.0.0.1")).expect("a place");
-        assert_eq!(admission.admit(address("10.0.0.1")).map(drop), Err(Full::FromThisAddress));
-        let _third = admission.admit(address("10.0.0.2")).expect("a place");
-        assert_eq!(admission.admit(address("10.0.0.3")).map(drop), Err(Full::InAll));
+        let first = admit(&admission, "10.0.0.1").expect("a place");
+        let _second = admit(&admission, "::ffff:10.0.0.1").expect("a place");
+        assert_eq!(admit(&admission, "10.0.0.1").map(drop), Err(Full::FromThisAddress));
+        assert_eq!(admission.count(), 2, "who is refused takes no place");
+        let _third = admit(&admission, "10.0.0.2").expect("a place");
+        assert_eq!(admit(&admission, "10.0.0.3").map(drop), Err(Full::InAll));
         drop(first);
         assert_eq!(admission.count(), 2);
-        assert!(admission.admit(address("10.0.0.1")).is_ok());
+        assert!(admit(&admission, "10.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn a_place_counts_against_whom_it_was_first_said_to_be_for() {
+        let admission = Admission::new(9, 1);
+        let mut permit = admission.admit().expect("a place");
+        permit.count_for(address("10.0.0.1")).expect("room");
+        permit.count_for(address("10.0.0.1")).expect("it is counted");
+        permit.count_for(address("10.0.0.2")).expect("it is counted");
+        assert!(admit(&admission, "10.0.0.2").is_ok());
+        assert_eq!(admit(&admission, "10.0.0.1").map(drop), Err(Full::FromThisAddress));
     }
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
         let admission = Admission::new(9, 1);
-        let _one = admission.admit(address("2001:db8:1:2::1")).expect("a place");
-        assert!(admission.admit(address("2001:db8:1:2:ffff::2")).is_err());
-        assert!(admission.admit(address("2001:db8:1:3::1")).is_ok());
+        let _one = admit(&admission, "2001:db8:1:2::1").expect("a place");
+        assert!(admit(&admission, "2001:db8:1:2:ffff::2").is_err());
+        assert!(admit(&admission, "2001:db8:1:3::1").is_ok());
     }
 
     #[test]
     fn nothing_is_remembered_of_those_who_left() {
         let admission = Admission::new(9, 9);
-        drop(admission.admit(address("10.0.0.1")));
+        drop(admit(&admission, "10.0.0.1"));
         assert!(admission.lock().is_empty());
     }
 }

@@ -67,6 +67,10 @@ pub struct Config {
     /// The header in which a reverse proxy says who asks (a principal's name). Default `None`:
     /// nobody is anybody. Dangerous unless a proxy in front sets or removes it on every request.
     pub principal_header: Option<String>,
+    /// The header in which a reverse proxy says where a client comes from, such as `X-Forwarded-For`:
+    /// the last address in it counts, for limits and in logs. Default `None`: whoever connects is the
+    /// client. Dangerous unless a proxy in front sets it or adds to it on every request.
+    pub client_address_header: Option<String>,
     /// What sessions and channels may hold.
     pub node: NodeConfig,
     /// What is kept of what happened lately. Default 10,000 entries and 4 MiB.
@@ -117,6 +121,7 @@ impl Default for Config {
             hub_bytes_max: 16 * 1024 * 1024,
             hello_timeout: Duration::from_secs(5),
             principal_header: None,
+            client_address_header: None,
             node: NodeConfig::default(),
             journal: JournalLimits::default(),
             data_dir: None,

@@ -42,6 +42,8 @@ pub use journal::{Journal, JournalEntry, JournalLimits, JournalPage, JournalQuer
 
 mod listen;
 
+mod proxy;
+
 mod admission;
 
 mod inbox;

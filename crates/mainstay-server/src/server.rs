@@ -27,6 +27,7 @@ use crate::hub::SHARD_COUNT_MAX;
 use crate::inbox::{Inbox, Order};
 use crate::journal::Journal;
 use crate::keeper::{Clock, Desk, Keeper};
+use crate::proxy::ProxyHeaders;
 use crate::shard::{Endpoint, LISTENER_COUNT_MAX, Shard, Shared, WAKE};
 use crate::stats::{KeeperStats, Stats};
 use crate::upgrade::Upgrader;
@@ -300,7 +301,10 @@ fn share(
             origins: endpoint_origins(&config),
         },
         channel_count_max: config.channels_per_connection_max,
-        principal_header: config.principal_header.clone(),
+        proxy: ProxyHeaders {
+            principal: config.principal_header.clone(),
+            address: config.client_address_header.clone(),
+        },
     };
     let admission =
         Admission::new(config.connection_count_max, config.connection_count_per_address_max);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::inbox::Order;
 use crate::listen::set_user_timeout;
-use crate::shard::{Adopted, EndpointRefusal, Shared, Wishes, principal};
+use crate::shard::{Adopted, EndpointRefusal, Shared, Wishes};
 
 /// Opens WebSockets for requests that another hyper-based server received, and hands their sockets
 /// to the shards.
@@ -57,19 +57,16 @@ impl Upgrader {
             Version::HTTP_10 => HttpVersion::Http10,
             _ => HttpVersion::Other,
         };
-        let headers = request.headers().iter();
-        let upgrade_request = UpgradeRequest {
-            method: request.method().as_str(),
-            version,
-            headers: headers.map(|(name, value)| (name.as_str(), value.as_bytes())),
+        let headers = || {
+            let headers = request.headers().iter();
+            headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
         };
-        let decision = self.shared.endpoint.accept(upgrade_request, request.uri().query());
-        let header = self.shared.endpoint.principal_header.as_deref();
-        let header = header.and_then(|name| request.headers().get(name));
-        let principal = principal(header.map(HeaderValue::as_bytes));
-        let (accepted, wishes) = match decision.and_then(|(accepted, wishes)| {
-            Ok((accepted, Wishes { principal: principal?, ..wishes }))
-        }) {
+        let method = request.method().as_str();
+        let upgrade_request = UpgradeRequest { method, version, headers: headers() };
+        let endpoint = &self.shared.endpoint;
+        let asker = endpoint.proxy.read(headers());
+        let decision = endpoint.accept(upgrade_request, request.uri().query(), asker);
+        let (accepted, wishes) = match decision {
             Ok(accepted) => accepted,
             Err(refusal) => return refused(&refusal),
         };
@@ -102,7 +99,11 @@ impl Upgrader {
         };
         let adopted = take_socket(stream, self.shared.config.tcp_user_timeout).and_then(
             |(stream, address)| {
-                let permit = self.shared.admission.admit(address.ip());
+                let client = wishes.asker.address.unwrap_or(address.ip());
+                let permit = self.shared.admission.admit().and_then(|mut permit| {
+                    permit.count_for(client)?;
+                    Ok(permit)
+                });
                 let permit = permit.map_err(|full| std::io::Error::other(format!("{full:?}")))?;
                 Ok(Adopted { stream, address, permit, wishes, read_ahead: read_ahead.into() })
             },

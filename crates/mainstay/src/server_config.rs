@@ -53,6 +53,7 @@ pub(crate) fn server_config(settings: &Settings) -> Result<Config, String> {
         hub_bytes_max: settings.hub_bytes_max,
         hello_timeout: settings.hello_timeout,
         principal_header: settings.principal_header.clone(),
+        client_address_header: settings.client_address_header.clone(),
         node: node_config(settings),
         journal: JournalLimits {
             count_max: settings.journal_count_max,

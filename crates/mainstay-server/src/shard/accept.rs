@@ -45,7 +45,14 @@ impl Shard {
 
     fn admit(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
         self.stats().count_accepted();
-        match self.shared.admission.admit(address.ip()) {
+        let permit = self.shared.admission.admit().and_then(|mut permit| {
+            // Behind a proxy the request says whom it counts against.
+            if self.shared.endpoint.proxy.address.is_none() {
+                permit.count_for(address.ip())?;
+            }
+            Ok(permit)
+        });
+        match permit {
             Ok(permit) => self.add_opening(now, stream, address, permit),
             Err(full) => self.turn_away(now, stream, address, full),
         }
@@ -98,13 +105,7 @@ impl Shard {
 
     /// Tells a client that there is no place for it, if that costs next to nothing.
     fn turn_away(&mut self, now: Instant, stream: TcpStream, address: SocketAddr, full: Full) {
-        let (answer, detail) = match full {
-            Full::InAll => (SERVER_IS_FULL, "the server holds connection_count_max connections"),
-            Full::FromThisAddress => {
-                (ADDRESS_IS_FULL, "the address holds connection_count_per_address_max connections")
-            }
-        };
-        let end = End::new(EndReason::OverCapacity, detail);
+        let (answer, end) = no_place(full);
         if self.refused_count >= REFUSED_COUNT_MAX {
             self.stats().count_end(end.reason);
             return;
@@ -144,6 +145,7 @@ impl Shard {
             id,
             stream,
             address,
+            client: None,
             permit,
             since: now,
             // The first read tells; a request is often here before its connection is accepted.
@@ -175,6 +177,17 @@ impl Shard {
         self.is_accept_failing = true;
         self.accept_again_at = Some(now + ACCEPT_PAUSE);
     }
+}
+
+/// The answer to a client for which there is no place, and its connection's end.
+pub(super) fn no_place(full: Full) -> (&'static str, End) {
+    let (answer, detail) = match full {
+        Full::InAll => (SERVER_IS_FULL, "the server holds connection_count_max connections"),
+        Full::FromThisAddress => {
+            (ADDRESS_IS_FULL, "the address holds connection_count_per_address_max connections")
+        }
+    };
+    (answer, End::new(EndReason::OverCapacity, detail))
 }
 
 /// Connections accepted from one listener in one turn, so that those who have one are not kept

@@ -36,6 +36,7 @@ impl Shard {
         tracing::info!(
             connection = %peer.id,
             peer = %peer.address,
+            client = peer.client.map(tracing::field::display),
             reason = end.reason.word(),
             code = end.code,
             detail = end.detail.as_str(),

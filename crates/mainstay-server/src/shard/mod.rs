@@ -48,7 +48,7 @@ use crate::stats::{KeeperStats, Stats};
 use crate::{Config, ConnectionId, Hub, Router};
 
 pub(crate) use command::{Completion, HandlerEnd, HandlerTicket};
-pub(crate) use open::{Adopted, Endpoint, EndpointRefusal, principal};
+pub(crate) use open::{Adopted, Endpoint, EndpointRefusal};
 pub(crate) use peer::Wishes;
 
 use drain::Drain;

@@ -11,16 +11,17 @@ use mainstay_wire::frame::Compression;
 use mainstay_wire::handshake::{
     AcceptOptions, Accepted, HeadLimits, Refusal, RequestHead, UpgradeRequest, accept,
 };
-use mainstay_wire::session::{Encoding, InvalidIdentity, Principal};
+use mainstay_wire::session::Encoding;
 use mainstay_wire::{ChannelName, Connection, End, EndReason, InvalidChannelName, Role};
 use mio::net::TcpStream;
 
 use super::Shard;
-use super::accept::REFUSED_LINGER;
+use super::accept::{REFUSED_LINGER, no_place};
 use super::peer::{Open, Peer, Stage, Wishes};
 use super::session::SessionPeer;
 use crate::admission::{self, Permit};
 use crate::inbox::Order;
+use crate::proxy::{Asker, InvalidAsker, ProxyHeaders};
 
 /// The WebSocket endpoint: which requests it takes, and on what terms.
 #[derive(Clone, Debug)]
@@ -29,8 +30,7 @@ pub(crate) struct Endpoint {
     pub(crate) head_limits: HeadLimits,
     pub(crate) options: AcceptOptions,
     pub(crate) channel_count_max: usize,
-    /// The header in which a proxy that can be trusted says who asks.
-    pub(crate) principal_header: Option<String>,
+    pub(crate) proxy: ProxyHeaders,
 }
 
 /// An upgraded socket that another HTTP server hands over.
@@ -49,18 +49,19 @@ enum Decision {
     Accept(Accepted, Wishes),
     Refuse {
         answer: Vec<u8>,
-        detail: String,
+        end: End,
     },
     /// Not for the endpoint.
     Http,
 }
 
 impl Endpoint {
-    /// Decides on a request for this endpoint's path.
+    /// Decides on a request for this endpoint's path, for whom the proxy says that it comes.
     pub(crate) fn accept<'a, H>(
         &self,
         request: UpgradeRequest<'a, H>,
         query: Option<&str>,
+        asker: Result<Asker, InvalidAsker>,
     ) -> Result<(Accepted, Wishes), EndpointRefusal>
     where
         H: IntoIterator<Item = (&'a str, &'a [u8])>,
@@ -69,7 +70,7 @@ impl Endpoint {
         let channels = self.channels(query)?;
         let deflate = accepted.deflate;
         let encoding = accepted.subprotocol.as_deref().and_then(Encoding::from_subprotocol);
-        Ok((accepted, Wishes { deflate, channels, encoding, principal: None }))
+        Ok((accepted, Wishes { deflate, channels, encoding, asker: asker? }))
     }
 
     /// The channels that `?channel=NAME&channel=NAME` names.
@@ -94,11 +95,8 @@ impl Endpoint {
         if request.path() != self.path {
             return Decision::Http;
         }
-        let accepted = self.accept(UpgradeRequest::from(&request), request.query());
-        let header = self.principal_header.as_deref().and_then(|name| request.header(name));
-        match accepted.and_then(|(accepted, wishes)| {
-            Ok((accepted, Wishes { principal: principal(header)?, ..wishes }))
-        }) {
+        let asker = self.proxy.read(request.headers());
+        match self.accept(UpgradeRequest::from(&request), request.query(), asker) {
             Ok((accepted, wishes)) => Decision::Accept(accepted, wishes),
             Err(refusal) => refuse(&refusal),
         }
@@ -114,16 +112,8 @@ pub(crate) enum EndpointRefusal {
     Channel(InvalidChannelName),
     #[error("a connection may listen to at most {0} channels")]
     TooManyChannels(usize),
-    #[error("the principal's header is not valid: {0}")]
-    Principal(InvalidIdentity),
-}
-
-/// Who asks, if the header of the operator's proxy says so.
-pub(crate) fn principal(header: Option<&[u8]>) -> Result<Option<Principal>, EndpointRefusal> {
-    let Some(header) = header else { return Ok(None) };
-    let name = std::str::from_utf8(header).map_err(|_| InvalidIdentity::Principal);
-    let principal = name.and_then(Principal::parse);
-    principal.map(Some).map_err(EndpointRefusal::Principal)
+    #[error(transparent)]
+    Asker(#[from] InvalidAsker),
 }
 
 impl EndpointRefusal {
@@ -145,7 +135,8 @@ impl EndpointRefusal {
 }
 
 fn refuse(refusal: &EndpointRefusal) -> Decision {
-    Decision::Refuse { answer: refusal.answer(), detail: refusal.to_string() }
+    let end = End::new(EndReason::HandshakeRefused, refusal.to_string());
+    Decision::Refuse { answer: refusal.answer(), end }
 }
 
 impl Shard {
@@ -216,11 +207,20 @@ impl Shard {
             // does not may be a smuggled request.
             Decision::Accept(..) if !behind.is_empty() => {
                 let answer = EARLY_BYTES.as_bytes().to_vec();
-                let detail = "bytes came before the handshake was answered".to_owned();
-                self.refuse(now, &mut peer, Decision::Refuse { answer, detail });
+                let detail = "bytes came before the handshake was answered";
+                let end = End::new(EndReason::HandshakeRefused, detail);
+                self.refuse(now, &mut peer, Decision::Refuse { answer, end });
             }
             Decision::Accept(accepted, wishes) => {
-                self.open(now, &mut peer, wishes, Some(accepted.response()));
+                peer.client = wishes.asker.address;
+                match peer.count() {
+                    Ok(()) => self.open(now, &mut peer, wishes, Some(accepted.response())),
+                    Err(full) => {
+                        let (answer, end) = no_place(full);
+                        let answer = answer.as_bytes().to_vec();
+                        self.refuse(now, &mut peer, Decision::Refuse { answer, end });
+                    }
+                }
             }
             refusal => self.refuse(now, &mut peer, refusal),
         }
@@ -230,7 +230,7 @@ impl Shard {
     /// Makes a WebSocket of a socket whose handshake is accepted. The answer takes the way of all
     /// frames, through the outbox.
     fn open(&mut self, now: Instant, peer: &mut Peer, wishes: Wishes, answer: Option<Vec<u8>>) {
-        let Wishes { deflate, channels, encoding, principal } = wishes;
+        let Wishes { deflate, channels, encoding, asker } = wishes;
         let compression = if deflate.is_some() { Compression::Deflate } else { Compression::Plain };
         let (limits, timing) = (self.limits.clone(), self.timing.clone());
         let seed = self.seed();
@@ -251,14 +251,16 @@ impl Shard {
             connection.beat_with(encoding);
         }
         if encoding.is_none() {
-            let detail = peer.address.to_string().into();
+            let detail = peer.client.map_or(peer.address.to_string(), |client| client.to_string());
+            let detail = detail.into();
             self.note(Note { detail, ..Note::of(Happening::Connected) }, peer.id);
         }
         let mut open = Open::new(connection, deflate);
         let deadline = now + self.shared.config.hello_timeout;
-        let source = admission::source(peer.address.ip());
-        open.session = encoding
-            .map(|encoding| Box::new(SessionPeer::new(encoding, principal, source, deadline)));
+        let source = admission::source(peer.client_address());
+        open.session = encoding.map(|encoding| {
+            Box::new(SessionPeer::new(encoding, asker.principal, source, deadline))
+        });
         peer.stage = Stage::Open(open);
         self.stats().count_opened();
         tracing::debug!(connection = %peer.id, peer = %peer.address, "open");
@@ -275,6 +277,7 @@ impl Shard {
         let Some(id) = self.add_peer(now, stream, address, Some(permit), stage) else { return };
         self.opening_count += 1;
         if let Some(mut peer) = self.take_peer(id) {
+            peer.client = wishes.asker.address;
             self.open(now, &mut peer, wishes, None);
             if let Stage::Open(open) = &mut peer.stage {
                 open.unread = read_ahead;
@@ -284,9 +287,9 @@ impl Shard {
     }
 
     fn refuse(&mut self, now: Instant, peer: &mut Peer, decision: Decision) {
-        let Decision::Refuse { answer, detail } = decision else { return };
+        let Decision::Refuse { answer, end } = decision else { return };
         peer.answer_and_shut(&answer);
-        peer.end = Some(End::new(EndReason::HandshakeRefused, detail));
+        peer.end = Some(end);
         peer.stage = Stage::Refused { deadline: now + REFUSED_LINGER };
         self.opening_count -= 1;
     }

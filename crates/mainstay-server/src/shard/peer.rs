@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Instant;
 
 use mainstay_wire::frame::Opcode;
 use mainstay_wire::handshake::{DeflateParams, HeadScan};
-use mainstay_wire::session::{Encoding, Principal};
+use mainstay_wire::session::Encoding;
 use mainstay_wire::{ChannelName, Connection, Disposition, End};
 use mio::net::TcpStream;
 
 use crate::ConnectionId;
-use crate::admission::Permit;
+use crate::admission::{Full, Permit};
+use crate::proxy::Asker;
 
 use super::session::SessionPeer;
 
@@ -21,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) id: ConnectionId,
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
+    /// Whom the proxy at that address says that it comes from.
+    pub(crate) client: Option<IpAddr>,
     /// Absent only on one that was accepted just to be told that there is no place.
     pub(crate) permit: Option<Permit>,
     pub(crate) since: Instant,
@@ -46,6 +49,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Takes one of its client's places.
+    pub(crate) fn count(&mut self) -> Result<(), Full> {
+        let address = self.client_address();
+        self.permit.as_mut().map_or(Ok(()), |permit| permit.count_for(address))
+    }
+
+    /// Whose doing all of this is.
+    pub(crate) fn client_address(&self) -> IpAddr {
+        self.client.unwrap_or(self.address.ip())
+    }
+
     /// Whether a WebSocket's frames wait to be written.
     pub(crate) fn has_unsent(&self) -> bool {
         matches!(&self.stage, Stage::Open(open) if !open.connection.outbox().is_empty())
@@ -147,7 +161,7 @@ pub(crate) struct Wishes {
     pub(crate) channels: Vec<ChannelName>,
     /// The session dialect, if that was asked for.
     pub(crate) encoding: Option<Encoding>,
-    pub(crate) principal: Option<Principal>,
+    pub(crate) asker: Asker,
 }
 
 impl Open {

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use mainstay_server::{Config, DeflateOffer, EndReason};
+use mainstay_server::{Config, DeflateOffer, EndReason, JournalQuery};
 use serde_json::json;
 
-use crate::support::{PATIENCE, TestServer, frame, read_to_end, wait_until};
+use crate::support::{PATIENCE, TestServer, exchange, frame, handshake, read_to_end, wait_until};
 
 #[test]
 fn handshakes_that_drip_are_ended_and_keep_nobody_out() {
@@ -236,4 +236,41 @@ fn places_are_limited_and_a_refusal_says_so() {
 
     let server = TestServer::configured(|config| config.connection_count_max = 0);
     assert!(read_to_end(&mut server.stream()).starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn behind_a_proxy_places_are_limited_by_whom_it_names() {
+    let server = TestServer::configured(|config| {
+        config.connection_count_per_address_max = 2;
+        config.client_address_header = Some("X-Forwarded-For".to_owned());
+    });
+    let from = |addresses: &str| format!("X-Forwarded-For: {addresses}\r\n");
+    let answer = |addresses: &str| exchange(&server, &handshake("/server", &from(addresses)));
+    let mut held = Vec::new();
+    for address in ["203.0.113.7", "203.0.113.8", "2001:db8::1"] {
+        for claimed in ["", "192.0.2.1, "] {
+            held.push(server.raw(&from(&format!("{claimed}{address}"))));
+        }
+        let refused = answer(&format!("192.0.2.2, {address}"));
+        assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    }
+    server.wait_for_ends(EndReason::OverCapacity, 3);
+    // Who comes past the proxy has an address of its own.
+    held.extend((0..2).map(|_| server.raw("")));
+    assert!(exchange(&server, &handshake("/server", "")).starts_with("HTTP/1.1 429 "));
+    let refused = answer("whoever");
+    assert!(
+        refused.starts_with("HTTP/1.1 400 ") && refused.contains("address is none"),
+        "{refused}"
+    );
+    // Plain HTTP counts against nobody, for it holds nothing.
+    let page = exchange(&server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    held.truncate(1);
+    wait_until("the places to be free", || server.server.connection_count() == 1);
+    server.raw(&from("203.0.113.8"));
+    let query = JournalQuery { count_max: 1_000, ..JournalQuery::default() };
+    let journal = server.server.hub().journal(&query);
+    let from_seven = journal.entries.iter().filter(|entry| &*entry.note.detail == "203.0.113.7");
+    assert_eq!(from_seven.count(), 2, "the journal names the client");
 }

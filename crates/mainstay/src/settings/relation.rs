@@ -65,6 +65,11 @@ pub(super) static CAUTIONS: &[Caution] = &[
         applies: |settings| settings.principal_header.is_some(),
     },
     Caution {
+        key: "client_address_header",
+        danger: "DANGEROUS unless a proxy in front sets it or adds to it on every request",
+        applies: |settings| settings.client_address_header.is_some(),
+    },
+    Caution {
         key: "ping_interval",
         danger: "many proxies cut a connection that has been silent for 60s",
         applies: |settings| settings.ping_interval >= std::time::Duration::from_secs(60),

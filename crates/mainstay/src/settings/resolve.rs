@@ -313,7 +313,7 @@ mod tests {
             "data_dir" => texts(["a", "b", "none"]),
             "handler" => texts(["exec:a b", "http://a/b", "none"]),
             "handler_retry" => texts(["never", "idempotent", "unsent"]),
-            "principal_header" => texts(["X-User", "X-Who", "none"]),
+            "principal_header" | "client_address_header" => texts(["X-User", "X-Who", "none"]),
             "log" => texts(["warn", "error", "debug"]),
             "log_format" => texts(["json", "human", "json"]),
             _ => match setting.shape.placeholder {
@@ -377,8 +377,8 @@ mod tests {
     #[test]
     fn a_bad_value_is_told_with_its_setting_and_its_source() {
         for setting in SETTINGS {
-            let is_folder = setting.shape.placeholder == "FOLDER";
-            let text = if is_folder || setting.key == "principal_header" { "" } else { "?" };
+            let takes_anything = matches!(setting.shape.placeholder, "FOLDER" | "HEADER");
+            let text = if takes_anything { "" } else { "?" };
             let (name, flag) = (setting.variable(), setting.flag());
             let start = |origin: &str| format!("{} = \"{text}\" ({origin})\n  ", setting.key);
 

@@ -138,8 +138,14 @@ settings! {
             "Each takes a file descriptor and, when busy, up to its outbox of memory.";
         connection_count_per_address_max: Count = "1000" in "1"..="10_000_000",
             "Connections from one IPv4 address or one IPv6 /64 network",
-            "One host cannot take all places. Raise it behind a reverse proxy, where everybody \
-             has the proxy's address.";
+            "One host cannot take all places. Behind a reverse proxy everybody has the proxy's \
+             address: name `client_address_header`, or raise it.";
+        client_address_header: Header = "none",
+            "Header in which a proxy says where a client comes from, such as X-Forwarded-For, or \
+             `none`",
+            "The last address in it counts, for limits and in logs. DANGEROUS unless the proxy sets \
+             it or adds to it on every request: a client that sends it itself comes from wherever \
+             it likes.";
         handshake_pending_max: Count = "1024" in "1"..="1_000_000",
             "Handshakes under way at once; past it the oldest is dropped",
             "An honest handshake takes milliseconds, so the oldest of so many is not honest.";
