@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use mainstay_server::session::{Offset, ServerFrame};
-use mainstay_server::{Answer, Call, ChannelName, ChannelView};
+use mainstay_server::{Answer, Call, ChannelName, ChannelQuery, ChannelView};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::body;
 use crate::extract::{Path, Query};
-use crate::page::{LIST_COUNT_MAX, ListQuery, limit, next};
+use crate::page::{LIST_COUNT_MAX, ListQuery, limit};
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::Api;
 
@@ -123,12 +123,12 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let after = query.after.as_deref().map(any_channel).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
-    let Answer::Channels(views) = api.call(Call::Channels { after, count_max }).await? else {
+    let query = ChannelQuery { after, count_max, ..Default::default() };
+    let Answer::Channels { channels, next } = api.call(Call::Channels(query)).await? else {
         return Err(Problem::mismatch());
     };
-    let next = next(&views, count_max, |view| &view.name);
-    let channels = views.into_iter().map(ChannelBody::from).collect();
-    Ok(body::json(&ChannelList { channels, next }))
+    let channels = channels.into_iter().map(ChannelBody::from).collect();
+    Ok(body::json(&ChannelList { channels, next: next.map(|next| next.to_string()) }))
 }
 
 /// Look at one channel

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use mainstay_server::session::{Epoch, ErrorCode, Event, Offset, Outcome, Payload, SessionId};
 use mainstay_server::{
-    Answer, Call, CallError, ChannelName, ChannelView, ConnectionId, EndReason, Journal,
-    JournalLimits, JournalPage, JournalQuery, LastEnd, MemberView, SessionStanding, SessionView,
-    SubscriptionView,
+    Answer, Call, CallError, ChannelName, ChannelQuery, ChannelView, ConnectionId, EndReason,
+    Journal, JournalLimits, JournalPage, JournalQuery, LastEnd, MemberView, SessionQuery,
+    SessionStanding, SessionView, SubscriptionView,
 };
 use tokio::sync::watch;
 
@@ -173,15 +173,19 @@ impl Double {
             Call::Members { .. } => {
                 Ok(Answer::Members(vec![MemberView { session: session(), principal: None }]))
             }
-            Call::Channels { after, count_max } => {
+            Call::Channels(ChannelQuery { after, count_max, .. }) => {
                 let channels = lock(&self.channels);
                 let behind = channels.iter().filter(|(name, _)| after.as_ref() < Some(*name));
-                let views = behind.take(count_max).map(|(name, log)| Self::view(name, log));
-                Ok(Answer::Channels(views.collect()))
+                let mut views = behind.map(|(name, log)| Self::view(name, log));
+                let page: Vec<ChannelView> = views.by_ref().take(count_max).collect();
+                let next = views.next().and(page.last()).map(|last| last.name.clone());
+                Ok(Answer::Channels { channels: page, next })
             }
-            Call::Sessions { after, .. } => {
+            // As if there were others behind it that were not looked at.
+            Call::Sessions(SessionQuery { after, .. }) => {
                 let is_there = after.is_none_or(|after| after < session());
-                Ok(Answer::Sessions(is_there.then(session_view).into_iter().collect()))
+                let sessions = is_there.then(session_view).into_iter().collect();
+                Ok(Answer::Sessions { sessions, next: is_there.then(session) })
             }
             Call::Session { session: id } if id == session() => {
                 Ok(Answer::Session(Box::new(session_view())))
@@ -241,6 +245,7 @@ fn session_view() -> SessionView {
             acknowledged: Offset(40),
             lag: 2,
         }],
+        is_behind: true,
         last_end: Some(LastEnd { reason: EndReason::PeerEof, at_ms: 1_780_000_000_500 }),
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use mainstay_server::Call;
 use mainstay_server::session::ErrorCode;
+use mainstay_server::{Call, ChannelQuery};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -85,7 +85,7 @@ pub(crate) async fn health(State(api): State<Api>) -> Result<Response, Problem> 
         return Err(Problem::new(ErrorCode::Busy, "the server is shutting down"));
     }
     // A question that costs next to nothing and goes the way of all others.
-    let call = api.call(Call::Channels { after: None, count_max: 1 });
+    let call = api.call(Call::Channels(ChannelQuery { count_max: 1, ..Default::default() }));
     match tokio::time::timeout(ANSWER_TIMEOUT, call).await {
         Ok(answer) => answer.map(|_| body::json(&json!({"status": "ok"}))),
         Err(_) => Err(Problem::new(ErrorCode::Busy, "the server does not answer")),

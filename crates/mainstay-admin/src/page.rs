@@ -23,16 +23,6 @@ pub(crate) fn limit(given: Option<usize>, most: usize) -> Result<usize, Problem>
     }
 }
 
-/// The `after` of the next page: the last one of a full page, which others may follow.
-pub(crate) fn next<T, K: ToString>(
-    page: &[T],
-    count_max: usize,
-    key: impl FnOnce(&T) -> &K,
-) -> Option<String> {
-    let last = page.last().filter(|_| page.len() >= count_max)?;
-    Some(key(last).to_string())
-}
-
 const COUNT_DEFAULT: usize = 100;
 /// Some hundred bytes each.
 pub(crate) const LIST_COUNT_MAX: usize = 1000;

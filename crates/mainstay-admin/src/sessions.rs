@@ -5,7 +5,9 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mainstay_server::session::{Delivery, ErrorCode, Outcome, PayloadKind, PresenceMode};
-use mainstay_server::{Answer, Call, ConnectionId, SessionStanding, SessionView, SubscriptionView};
+use mainstay_server::{
+    Answer, Call, ConnectionId, SessionQuery, SessionStanding, SessionView, SubscriptionView,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -13,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::body;
 use crate::extract::{Path, Query};
-use crate::page::{LIST_COUNT_MAX, ListQuery, limit, next};
+use crate::page::{LIST_COUNT_MAX, ListQuery, limit};
 use crate::problem::{Problem, ProblemBody};
 use crate::publish::session_id;
 use crate::routes::Api;
@@ -49,6 +51,9 @@ pub(crate) struct SessionBody {
     pub(crate) command_count: usize,
     /// What it listens to.
     pub(crate) subscriptions: Vec<SubscriptionBody>,
+    /// Whether it has not acknowledged all events of these, or has been reading on from the log for some
+    /// time because it is slow.
+    pub(crate) behind: bool,
     /// How often it went on over a new connection.
     pub(crate) resumes: u64,
     /// How its last connection ended; absent if none did since the server started.
@@ -145,12 +150,12 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let after = query.after.as_deref().map(session_id).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
-    let Answer::Sessions(views) = api.call(Call::Sessions { after, count_max }).await? else {
+    let query = SessionQuery { after, count_max, ..Default::default() };
+    let Answer::Sessions { sessions, next } = api.call(Call::Sessions(query)).await? else {
         return Err(Problem::mismatch());
     };
-    let next = next(&views, count_max, |view| &view.session);
-    let sessions = views.into_iter().map(SessionBody::from).collect();
-    Ok(body::json(&SessionList { sessions, next }))
+    let sessions = sessions.into_iter().map(SessionBody::from).collect();
+    Ok(body::json(&SessionList { sessions, next: next.map(|next| next.to_string()) }))
 }
 
 /// Look at one session
@@ -302,6 +307,7 @@ impl From<SessionView> for SessionBody {
             reply_count: view.reply_count,
             command_count: view.command_count,
             subscriptions: view.subscriptions.into_iter().map(SubscriptionBody::from).collect(),
+            behind: view.is_behind,
             // Each connection raises it, and the first was no resume.
             resumes: view.generation.saturating_sub(1),
             last_end: view

@@ -7,7 +7,7 @@ use mainstay_wire::{ChannelName, EndReason};
 
 use crate::channel::Extent;
 use crate::command::unreachable_session;
-use crate::node::Entry;
+use crate::node::{Entry, Subscription};
 use crate::read::{Read, event};
 use crate::timer::Timer;
 use crate::{
@@ -38,19 +38,8 @@ impl Node {
                 };
                 Ok(Answer::Members(members.map(view).collect()))
             }
-            Call::Channels { after, count_max } => {
-                let channels = self.channels.behind(after.as_ref()).take(count_max);
-                let views =
-                    channels.map(|(name, channel)| self.channel_view(name, channel.extent()));
-                Ok(Answer::Channels(views.collect()))
-            }
-            Call::Sessions { after, count_max } => {
-                use std::ops::Bound::{Excluded, Unbounded};
-                let from = after.map_or(Unbounded, Excluded);
-                let sessions = self.sessions.range((from, Unbounded)).take(count_max);
-                let views = sessions.map(|(id, entry)| self.session_view(*id, entry));
-                Ok(Answer::Sessions(views.collect()))
-            }
+            Call::Channels(query) => Ok(self.list_channels(&query)),
+            Call::Sessions(query) => Ok(self.list_sessions(&query)),
             Call::Session { session } => match self.sessions.get(&session) {
                 Some(entry) => Ok(Answer::Session(Box::new(self.session_view(session, entry)))),
                 None => Err(unreachable_session()),
@@ -151,8 +140,7 @@ impl Node {
     /// A principal exists for as long as it has sessions, or something in its inbox.
     fn principal_inbox(&self, principal: &Principal) -> Result<ChannelName, Failure> {
         let inbox = ChannelName::principal_inbox(principal);
-        let is_known =
-            self.principals.contains_key(principal) || self.channels.get(&inbox).is_some();
+        let is_known = self.principals.count(principal) > 0 || self.channels.get(&inbox).is_some();
         if !is_known {
             let message = "no session of this principal has been here".to_owned();
             return Err(Failure { code: ErrorCode::Unreachable, message });
@@ -197,7 +185,7 @@ impl Node {
     }
 
     /// A channel as the log has it: what this batch has appended is not told yet.
-    fn channel_view(&self, name: &ChannelName, extent: Extent) -> ChannelView {
+    pub(crate) fn channel_view(&self, name: &ChannelName, extent: Extent) -> ChannelView {
         let staged = self.staged.appended.get(name);
         let head = staged.map_or(extent.head, |first| Offset(first.0.saturating_sub(1)));
         ChannelView {
@@ -211,7 +199,7 @@ impl Node {
         }
     }
 
-    fn session_view(&self, id: SessionId, entry: &Entry) -> SessionView {
+    pub(crate) fn session_view(&self, id: SessionId, entry: &Entry) -> SessionView {
         let record = entry.session.record();
         let away_since_ms = record.away_since_ms.unwrap_or_default();
         let expires_at_ms = away_since_ms + self.config.session_expiry_ms;
@@ -236,14 +224,18 @@ impl Node {
                     delivery: held.delivery,
                     presence: held.presence,
                     acknowledged: held.acknowledged,
-                    lag: self
-                        .channels
-                        .get(channel)
-                        .map_or(0, |channel| channel.head.0.saturating_sub(held.acknowledged.0)),
+                    lag: self.lag(channel, held),
                 })
                 .collect(),
+            is_behind: self.is_behind(entry),
             last_end: entry.last_end,
         }
+    }
+
+    /// How many events of a channel a subscriber has not acknowledged.
+    pub(crate) fn lag(&self, channel: &ChannelName, held: &Subscription) -> u64 {
+        let head = self.channels.get(channel).map_or(0, |channel| channel.head.0);
+        head.saturating_sub(held.acknowledged.0)
     }
 }
 

@@ -8,6 +8,7 @@ use mainstay_wire::{ChannelName, EndReason};
 use thiserror::Error;
 
 use crate::ConnectionKey;
+use crate::list::{ChannelQuery, SessionQuery};
 
 /// Ties an answer to its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,19 +65,9 @@ pub enum Call {
         channel: ChannelName,
     },
     /// Channels by name. Answered with [`Answer::Channels`].
-    Channels {
-        /// From behind this one on.
-        after: Option<ChannelName>,
-        /// At most so many.
-        count_max: usize,
-    },
+    Channels(ChannelQuery),
     /// Sessions by id. Answered with [`Answer::Sessions`].
-    Sessions {
-        /// From behind this one on.
-        after: Option<SessionId>,
-        /// At most so many.
-        count_max: usize,
-    },
+    Sessions(SessionQuery),
     /// One session. Answered with [`Answer::Session`].
     Session {
         /// Which.
@@ -117,10 +108,21 @@ pub enum Answer {
     },
     /// Members of a channel.
     Members(Vec<MemberView>),
-    /// Channels.
-    Channels(Vec<ChannelView>),
-    /// Sessions.
-    Sessions(Vec<SessionView>),
+    /// A page of channels.
+    Channels {
+        /// Them.
+        channels: Vec<ChannelView>,
+        /// The `after` of the next page; `None` if this is the last.
+        next: Option<ChannelName>,
+    },
+    /// A page of sessions.
+    Sessions {
+        /// Them: perhaps fewer than were asked for although more follow, or none, for one call looks at
+        /// some thousand sessions at most.
+        sessions: Vec<SessionView>,
+        /// The `after` of the next page; `None` if this is the last.
+        next: Option<SessionId>,
+    },
     /// One session.
     Session(Box<SessionView>),
     /// It is done.
@@ -188,6 +190,9 @@ pub struct SessionView {
     pub command_count: usize,
     /// What it listens to.
     pub subscriptions: Vec<SubscriptionView>,
+    /// Whether it has events of its subscriptions not acknowledged yet, or has been reading on from the
+    /// log for some time because it is slow. Without a connection it has no subscriptions.
+    pub is_behind: bool,
     /// How its last connection ended, since this process started.
     pub last_end: Option<LastEnd>,
 }

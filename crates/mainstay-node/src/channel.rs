@@ -141,14 +141,17 @@ impl Channels {
         self.counted
     }
 
-    /// Channels in the order of their names.
-    pub(crate) fn behind<'a>(
+    /// Channels whose names begin so, in the order of their names, from behind one on.
+    pub(crate) fn from<'a>(
         &'a self,
+        prefix: &'a str,
         after: Option<&ChannelName>,
     ) -> impl Iterator<Item = (&'a ChannelName, &'a Channel)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.by_name.range::<ChannelName, _>((from, Unbounded))
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let after = after.map(ChannelName::as_str).filter(|after| *after >= prefix);
+        let from = after.map_or(Included(prefix), Excluded);
+        let channels = self.by_name.range::<str, _>((from, Unbounded));
+        channels.take_while(move |(name, _)| name.as_str().starts_with(prefix))
     }
 
     /// Counts again what is otherwise counted along.

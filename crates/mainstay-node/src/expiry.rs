@@ -64,7 +64,9 @@ impl Node {
                     let outcome = failed(ErrorCode::Cancelled, "the session ended");
                     self.staged.outcomes.insert((id, number), outcome);
                 }
-                self.uncount_principal(entry.session.record().principal.as_ref());
+                if let Some(principal) = &entry.session.record().principal {
+                    self.principals.remove(principal, id);
+                }
                 entry.lingering
             }
             None => return,

@@ -14,7 +14,7 @@ use mainstay_wire::{ChannelName, EndReason};
 use crate::node::{Entry, Link};
 use crate::subscriptions::Subscriptions;
 use crate::timer::Timer;
-use crate::{ConnectionKey, Effect, Happening, Node, Note};
+use crate::{ConnectionKey, Effect, Happening, Node, Note, Pace};
 
 /// A connection that says hello.
 pub(crate) struct Arrival {
@@ -85,9 +85,9 @@ impl Node {
         accepted: u64,
     ) {
         let Arrival { connection, principal, source } = arrival;
-        let of_principal = principal.as_ref().and_then(|name| self.principals.get(name));
+        let of_principal = principal.as_ref().map_or(0, |name| self.principals.count(name));
         if self.sessions.len() >= self.config.session_count_max
-            || of_principal.is_some_and(|count| *count >= self.config.sessions_per_principal_max)
+            || of_principal >= self.config.sessions_per_principal_max
         {
             let (reason, detail) =
                 (EndReason::ServerBehind, "there are as many sessions as there may be");
@@ -97,10 +97,13 @@ impl Node {
         }
         let id = SessionId::from_bytes(self.random());
         let token = Token::from_bytes(self.random());
-        self.count_principal(principal.as_ref());
+        if let Some(principal) = &principal {
+            self.principals.add(principal, id);
+        }
         let client = client_name(hello);
         let session = Session::begin(id, principal, client, &token, now_ms);
-        let link = Link { connection, source, subscriptions: Subscriptions::default() };
+        let link =
+            Link { connection, source, subscriptions: Subscriptions::default(), pace: Pace::Live };
         let entry = Entry { session, link: Some(link), last_end: None, lingering: BTreeSet::new() };
         self.sessions.insert(id, Box::new(entry));
         self.links.insert(connection, id);
@@ -138,7 +141,12 @@ impl Node {
         // What an earlier connection sent and was not accepted is sent again.
         entry.session.part(now_ms);
         entry.session.resume(token, &next, client_name(hello));
-        entry.link = Some(Link { connection, source, subscriptions: Subscriptions::default() });
+        entry.link = Some(Link {
+            connection,
+            source,
+            subscriptions: Subscriptions::default(),
+            pace: Pace::Live,
+        });
         self.links.insert(connection, id);
         self.note_resumed(now_ms, connection, id, away_since_ms, hello);
         self.drop_outcomes(id, hello.unanswered_from);

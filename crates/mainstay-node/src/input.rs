@@ -49,7 +49,7 @@ pub enum Input {
         /// Why exactly.
         detail: Box<str>,
     },
-    /// A client has been slow for some time, or keeps up again. Changes nothing, and is noted.
+    /// A client has been slow for some time, or keeps up again. Lists show it, and it is noted.
     Pace {
         /// Whose connection.
         connection: ConnectionKey,

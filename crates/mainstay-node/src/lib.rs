@@ -28,11 +28,16 @@ mod channel;
 
 mod account;
 
+mod principals;
+
 mod presence;
 
 mod expiry;
 
 mod answer;
+
+mod list;
+pub use list::{ChannelPrefix, ChannelQuery, InvalidPrefix, SessionPrefix, SessionQuery};
 
 mod timer;
 

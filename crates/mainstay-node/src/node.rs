@@ -7,8 +7,8 @@ use mainstay_log::{Key, Log, LogError, Write};
 use mainstay_session::bounded_reply;
 use mainstay_session::server::{Record, Session, encode_outcome};
 use mainstay_wire::session::{
-    Delivery, Encoding, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Principal,
-    Problem, Reply, ServerFrame, SessionId,
+    Delivery, Encoding, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Problem, Reply,
+    ServerFrame, SessionId,
 };
 use mainstay_wire::{ChannelName, EndReason};
 use rand_chacha::ChaCha12Rng;
@@ -16,10 +16,12 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::channel::{Channel, Channels};
 use crate::hello::Arrival;
+use crate::principals::Principals;
 use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
 use crate::{
-    Answer, CallError, ConnectionKey, Effect, Happening, Input, LastEnd, NodeConfig, Note, Ticket,
+    Answer, CallError, ConnectionKey, Effect, Happening, Input, LastEnd, NodeConfig, Note, Pace,
+    Ticket,
 };
 
 /// One node's sessions, channels and log.
@@ -39,7 +41,7 @@ pub struct Node {
     pub(crate) tombstones: BTreeMap<SessionId, u64>,
     /// The same, the first to be forgotten first.
     pub(crate) tombstone_order: BTreeSet<(u64, SessionId)>,
-    pub(crate) principals: BTreeMap<Principal, usize>,
+    pub(crate) principals: Principals,
     pub(crate) links: BTreeMap<ConnectionKey, SessionId>,
     pub(crate) channels: Channels,
     pub(crate) members: Members,
@@ -92,6 +94,8 @@ pub(crate) struct Link {
     /// Where it comes from.
     pub(crate) source: [u8; 8],
     pub(crate) subscriptions: Subscriptions,
+    /// Whether it keeps up, as its driver says.
+    pub(crate) pace: Pace,
 }
 
 /// A cursor, as far as the server knows it.
@@ -141,7 +145,7 @@ impl Node {
             sessions: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             tombstone_order: BTreeSet::new(),
-            principals: BTreeMap::new(),
+            principals: Principals::default(),
             links: BTreeMap::new(),
             channels: Channels::default(),
             members: Members::default(),
@@ -299,11 +303,11 @@ impl Node {
     pub fn audit(&self) -> usize {
         self.channels.audit();
         let mut subscriber_counts: BTreeMap<&ChannelName, usize> = BTreeMap::new();
-        let mut principals: BTreeMap<Principal, usize> = BTreeMap::new();
+        let mut principals = Principals::default();
         let mut link_count = 0;
         for (id, entry) in &self.sessions {
             if let Some(principal) = &entry.session.record().principal {
-                *principals.entry(principal.clone()).or_default() += 1;
+                principals.add(principal, *id);
             }
             let Some(link) = &entry.link else { continue };
             assert_eq!(self.links.get(&link.connection), Some(id), "the link is known");
@@ -314,7 +318,7 @@ impl Node {
         }
         assert_eq!(link_count, self.links.len(), "links");
         assert_eq!(principals, self.principals, "principals");
-        for (name, channel) in self.channels.behind(None) {
+        for (name, channel) in self.channels.from("", None) {
             let counted = subscriber_counts.remove(name).unwrap_or_default();
             assert_eq!(channel.subscriber_count, counted, "subscribers of {name}");
         }
@@ -378,7 +382,9 @@ impl Node {
         let away_since_ms = record.away_since_ms.unwrap_or(now_ms);
         let expires_at_ms = away_since_ms + self.config.session_expiry_ms;
         self.timers.arm(expires_at_ms, Timer::Expire { session: id });
-        self.count_principal(record.principal.as_ref());
+        if let Some(principal) = &record.principal {
+            self.principals.add(principal, id);
+        }
         let mut session = Session::load(id, record, outcome_first);
         session.record_mut().away_since_ms = Some(away_since_ms);
         let entry = Entry { session, link: None, last_end: None, lingering: BTreeSet::new() };
@@ -422,7 +428,7 @@ impl Node {
         self.rests_until_ms = now_ms + REST_MS;
         self.tombstones.clear();
         self.tombstone_order.clear();
-        self.principals.clear();
+        self.principals = Principals::default();
         self.channels = Channels::default();
         self.members = Members::default();
         self.timers = Timers::default();
@@ -553,22 +559,6 @@ impl Node {
         let mut bytes = [0; N];
         self.rng.fill_bytes(&mut bytes);
         bytes
-    }
-
-    pub(crate) fn count_principal(&mut self, principal: Option<&Principal>) {
-        if let Some(principal) = principal {
-            *self.principals.entry(principal.clone()).or_default() += 1;
-        }
-    }
-
-    pub(crate) fn uncount_principal(&mut self, principal: Option<&Principal>) {
-        let Some(principal) = principal else { return };
-        if let Some(count) = self.principals.get_mut(principal) {
-            *count -= 1;
-            if *count == 0 {
-                self.principals.remove(principal);
-            }
-        }
     }
 }
 

@@ -141,6 +141,9 @@ impl Node {
     /// A connection has been slow for some time, or no longer is.
     pub(crate) fn handle_pace(&mut self, connection: ConnectionKey, pace: Pace) {
         let Some(&session) = self.links.get(&connection) else { return };
+        if let Some(link) = self.sessions.get_mut(&session).and_then(|entry| entry.link.as_mut()) {
+            link.pace = pace;
+        }
         let happening = match pace {
             Pace::Behind => Happening::Behind,
             Pace::Live => Happening::CaughtUp,

@@ -50,6 +50,10 @@ impl Subscriptions {
         self.sorted.iter().map(|(channel, _)| channel)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.sorted.len()
+    }
+
     fn find(&self, channel: &ChannelName) -> Result<usize, usize> {
         self.sorted.binary_search_by(|(held, _)| held.cmp(channel))
     }

@@ -61,8 +61,9 @@ mod upgrade;
 pub use upgrade::Upgrader;
 
 pub use mainstay_node::{
-    Answer, Call, CallError, ChannelView, ConnectionKey, Happening, LastEnd, MemberView,
-    NodeConfig, Note, Retention, SessionStanding, SessionView, SubscriptionView, Target,
+    Answer, Call, CallError, ChannelPrefix, ChannelQuery, ChannelView, ConnectionKey, Happening,
+    InvalidPrefix, LastEnd, MemberView, NodeConfig, Note, Retention, SessionPrefix, SessionQuery,
+    SessionStanding, SessionView, SubscriptionView, Target,
 };
 pub use mainstay_wire::handshake::{Authority, HeadLimits, Origin, OriginPolicy};
 pub use mainstay_wire::session;

@@ -1,5 +1,6 @@
 //! What a channel may be called (PROTOCOL.md, "Channels").
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,6 +71,13 @@ impl ChannelName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names are equal and ordered as their texts are.
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

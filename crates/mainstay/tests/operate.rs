@@ -9,9 +9,9 @@ use std::thread;
 use mainstay_admin::{Access, Answering, History, Options, ServeLimits, Source, Token};
 use mainstay_server::session::{Delivery, Epoch, ErrorCode, Offset, PresenceMode, SessionId};
 use mainstay_server::{
-    Answer, Call, CallError, ChannelName, ChannelView, ConnectionKey, EndReason, Happening,
-    Journal, JournalPage, JournalQuery, LastEnd, MemberView, Note, SessionStanding, SessionView,
-    SubscriptionView, Target,
+    Answer, Call, CallError, ChannelName, ChannelQuery, ChannelView, ConnectionKey, EndReason,
+    Happening, Journal, JournalPage, JournalQuery, LastEnd, MemberView, Note, SessionStanding,
+    SessionView, SubscriptionView, Target,
 };
 use tokio::sync::watch;
 
@@ -54,6 +54,7 @@ fn session() -> SessionView {
             acknowledged: Offset(40),
             lag: 2,
         }],
+        is_behind: true,
         last_end: Some(LastEnd { reason: EndReason::PeerEof, at_ms: 7 }),
     }
 }
@@ -66,17 +67,20 @@ impl Source for StandIn {
             Err(CallError { code: ErrorCode::Unreachable, message })
         };
         let answer = match call {
-            Call::Channels { after, count_max } => {
+            Call::Channels(ChannelQuery { after, count_max, .. }) => {
                 let channels = (0..1500).map(channel);
                 let behind = channels.filter(|view| after.as_ref().is_none_or(|a| *a < view.name));
-                Ok(Answer::Channels(behind.take(count_max).collect()))
+                let channels: Vec<_> = behind.take(count_max).collect();
+                let next = channels.last().filter(|last| last.head.0 < 1499);
+                let next = next.map(|last| last.name.clone());
+                Ok(Answer::Channels { channels, next })
             }
             Call::History { .. } => Ok(Answer::History { channel: channel(7), events: Vec::new() }),
             Call::Members { .. } => {
                 let member = MemberView { session: session().session, principal: None };
                 Ok(Answer::Members(vec![member]))
             }
-            Call::Sessions { .. } => Ok(Answer::Sessions(vec![session()])),
+            Call::Sessions(_) => Ok(Answer::Sessions { sessions: vec![session()], next: None }),
             Call::Session { session: id } if id == session().session => {
                 Ok(Answer::Session(Box::new(session())))
             }

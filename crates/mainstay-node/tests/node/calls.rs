@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use mainstay_node::{Answer, Call, ConnectionKey, SessionStanding, Target};
 use mainstay_wire::EndReason;
-use mainstay_wire::session::{ErrorCode, Offset, Payload, SessionId, Standing, Start};
+use mainstay_wire::session::{ErrorCode, Offset, Payload, Standing, Start};
 
 use crate::world::{World, hello, name, resume};
 
@@ -113,29 +113,6 @@ fn history_is_read_in_pages() {
     assert_eq!(page(0, 2), [1, 2]);
     assert_eq!(page(2, 99), [3, 4, 5]);
     assert!(page(5, 99).is_empty() && page(u64::MAX, 99).is_empty());
-}
-
-#[test]
-fn channels_and_sessions_are_listed_in_pages() {
-    let mut world = World::new();
-    for channel in ["c", "a", "b"] {
-        world.emit(channel, "x");
-    }
-    world.commit();
-    let Ok(Answer::Channels(views)) =
-        world.ask(Call::Channels { after: Some(name("a")), count_max: 1 })
-    else {
-        panic!("channels")
-    };
-    assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["b"]);
-    let mut ids: Vec<SessionId> = (1..=3).map(|key| world.connect(key, hello()).session).collect();
-    ids.sort();
-    let Ok(Answer::Sessions(views)) =
-        world.ask(Call::Sessions { after: Some(ids[0]), count_max: 5 })
-    else {
-        panic!("sessions")
-    };
-    assert_eq!(views.iter().map(|view| view.session).collect::<Vec<_>>(), ids[1..]);
 }
 
 #[test]

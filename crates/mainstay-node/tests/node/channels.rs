@@ -1,4 +1,4 @@
-use mainstay_node::{Answer, Call, ChannelView, Effect};
+use mainstay_node::{Answer, Call, ChannelQuery, ChannelView, Effect};
 use mainstay_wire::session::{
     Delivery, Epoch, ErrorCode, Gap, GapReason, Hello, Offset, Payload, PresenceMode, ServerFrame,
     Start,
@@ -20,8 +20,8 @@ fn filled(count: u64) -> (World, Epoch) {
 }
 
 fn view(world: &mut World, channel: &str) -> ChannelView {
-    let answer = world.ask(Call::Channels { after: None, count_max: 1_000 });
-    let Ok(Answer::Channels(views)) = answer else { panic!("channels") };
+    let answer = world.ask(Call::Channels(ChannelQuery { count_max: 1_000, ..Default::default() }));
+    let Ok(Answer::Channels { channels: views, .. }) = answer else { panic!("channels") };
     views.into_iter().find(|view| view.name.as_str() == channel).expect("a channel")
 }
 

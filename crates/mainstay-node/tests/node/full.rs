@@ -1,6 +1,6 @@
 //! Commits that fail.
 
-use mainstay_node::{Answer, Call, Target};
+use mainstay_node::{Answer, Call, ChannelQuery, Target};
 use mainstay_wire::EndReason;
 use mainstay_wire::session::{
     ClientFrame, ErrorCode, Outcome, Payload, Reply, Standing, Start, Welcome,
@@ -39,8 +39,8 @@ fn what_was_not_stored_is_not_told() {
     let replies = world.replies(2);
     assert_eq!(replies.len(), 2, "{replies:?}");
     assert_eq!(world.runs, [(welcome.session, 3)]);
-    let history = world.ask(Call::Channels { after: None, count_max: 9 }).expect("channels");
-    let Answer::Channels(views) = history else { panic!("channels") };
+    let history = world.ask(Call::Channels(ChannelQuery { count_max: 9, ..Default::default() }));
+    let Ok(Answer::Channels { channels: views, .. }) = history else { panic!("channels") };
     let views = views.iter().filter(|view| !view.name.is_inbox());
     let views: Vec<_> = views.map(|view| (view.name.as_str(), view.head.0)).collect();
     assert_eq!(views, [("news", 2)]);
@@ -206,7 +206,7 @@ fn nothing_comes_out_after_a_fatal_failure() {
     let told = world.told.len();
     assert!(world.try_commit().is_err());
     world.log.get().is_broken = false;
-    world.call(Call::Channels { after: None, count_max: 1 });
+    world.call(Call::Channels(ChannelQuery { count_max: 1, ..Default::default() }));
     assert!(world.try_commit().is_err(), "once is for ever");
     assert_eq!(world.told.len(), told);
     assert!(world.answers.is_empty());

@@ -1,5 +1,5 @@
 use mainstay_log::{ChannelRecord, Log as _, Write};
-use mainstay_node::{Answer, Call, ChannelView, ConnectionKey, Target};
+use mainstay_node::{Answer, Call, ChannelQuery, ChannelView, ConnectionKey, Target};
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
     ClientFrame, Epoch, ErrorCode, GapReason, Hello, Offset, Payload, Principal, SessionId,
@@ -236,8 +236,8 @@ fn inboxes_of_principals_who_are_gone_are_bounded() {
     }
     let names = world.log.get().memory.names();
     assert!(names.len() <= 5, "{names:?}");
-    let Ok(Answer::Channels(views)) = world.ask(Call::Channels { after: None, count_max: 99 })
-    else {
+    let query = ChannelQuery { count_max: 99, ..Default::default() };
+    let Ok(Answer::Channels { channels: views, .. }) = world.ask(Call::Channels(query)) else {
         panic!("channels")
     };
     assert_eq!(views.len(), names.len());

@@ -21,6 +21,9 @@ mod presence;
 mod commands;
 
 mod accounts;
+
+mod lists;
+
 mod calls;
 
 mod notes;

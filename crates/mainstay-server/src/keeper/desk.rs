@@ -209,6 +209,8 @@ const SWEEP_COUNT_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use mainstay_node::ChannelQuery;
+
     use super::*;
 
     #[test]
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn a_full_desk_refuses_calls_and_takes_what_must_get_in() {
         let desk = Desk::default();
-        let call = || Call::Channels { after: None, count_max: 1 };
+        let call = || Call::Channels(ChannelQuery { count_max: 1, ..Default::default() });
         desk.tell(call(), 1).expect("room");
         let refused = desk.tell(call(), 1).expect_err("no room");
         assert_eq!(refused.code, ErrorCode::Busy);
