@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::body;
 use crate::extract::{Path, Query};
-use crate::page::{LIST_COUNT_MAX, ListQuery, limit};
+use crate::page::{LIST_COUNT_MAX, limit, parameter};
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::Api;
 
@@ -86,6 +86,19 @@ pub(crate) struct MemberBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only channels whose names begin so: up to 128 bytes of what a name may hold. Those of inboxes begin
+    /// with `$session/` or `$principal/`.
+    #[param(example = "orders/")]
+    prefix: Option<String>,
+    /// From behind this one on: the `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 1000; 100 if not given.
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct HistoryQuery {
     /// Which.
     #[param(example = "news")]
@@ -106,7 +119,8 @@ pub(crate) struct PresenceQuery {
 
 /// List channels
 ///
-/// The inbox of a session is among them from its first message on.
+/// In the order of the bytes of their names. The inbox of a session is among them from its first message
+/// on. A page may have fewer than `limit` although more follow: ask on until `next` is absent.
 #[utoipa::path(
     get,
     path = "/v1/channels",
@@ -123,7 +137,8 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let after = query.after.as_deref().map(any_channel).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
-    let query = ChannelQuery { after, count_max, ..Default::default() };
+    let prefix = parameter("prefix", query.prefix.as_deref(), str::parse)?;
+    let query = ChannelQuery { prefix, after, count_max };
     let Answer::Channels { channels, next } = api.call(Call::Channels(query)).await? else {
         return Err(Problem::mismatch());
     };

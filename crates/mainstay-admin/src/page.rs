@@ -1,17 +1,17 @@
 //! Lists, a page at a time.
 
-use serde::Deserialize;
-use utoipa::IntoParams;
+use std::fmt::Display;
 
 use crate::problem::Problem;
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    /// From behind this one on.
-    pub(crate) after: Option<String>,
-    /// At most so many, up to 1000; 100 if not given.
-    pub(crate) limit: Option<usize>,
+/// What a parameter means, if it is given. What is wrong with it is told by its name.
+pub(crate) fn parameter<T, E: Display>(
+    name: &str,
+    given: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Problem> {
+    let wrong = |error| Problem::malformed(format!("{name}: {error}"));
+    given.map(|text| parse(text).map_err(wrong)).transpose()
 }
 
 /// How many a page may hold.

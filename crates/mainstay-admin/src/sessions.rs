@@ -4,18 +4,20 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mainstay_server::session::{Delivery, ErrorCode, Outcome, PayloadKind, PresenceMode};
+use mainstay_server::session::{
+    Delivery, ErrorCode, Outcome, PayloadKind, PresenceMode, Principal,
+};
 use mainstay_server::{
     Answer, Call, ConnectionId, SessionQuery, SessionStanding, SessionView, SubscriptionView,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::body;
 use crate::extract::{Path, Query};
-use crate::page::{LIST_COUNT_MAX, ListQuery, limit};
+use crate::page::{LIST_COUNT_MAX, limit, parameter};
 use crate::problem::{Problem, ProblemBody};
 use crate::publish::session_id;
 use crate::routes::Api;
@@ -133,7 +135,39 @@ pub(crate) struct OutcomeBody {
     pub(crate) message: Option<String>,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only sessions whose ids begin so: up to 32 hexadecimal digits.
+    #[param(example = "8f3a")]
+    prefix: Option<String>,
+    /// Only sessions with a connection, or without one.
+    #[param(inline)]
+    state: Option<Standing>,
+    /// Only sessions of this principal, who is written in full.
+    #[param(example = "ann@example.org")]
+    principal: Option<String>,
+    /// Only sessions that are behind, or only those that are not: whether some event of a subscription is
+    /// not acknowledged, or the client has been slow for some time.
+    behind: Option<bool>,
+    /// From behind this one on: the `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 1000; 100 if not given.
+    limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    Connected,
+    Away,
+}
+
 /// List sessions
+///
+/// In the order of their ids: those to which everything applies that is asked for. Some thousand sessions
+/// are looked at for one answer and no more, so that a page may have fewer than `limit`, or none, although
+/// more follow: ask on until `next` is absent. With `principal` nobody else's are looked at.
 #[utoipa::path(
     get,
     path = "/v1/sessions",
@@ -150,7 +184,14 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let after = query.after.as_deref().map(session_id).transpose()?;
     let count_max = limit(query.limit, LIST_COUNT_MAX)?;
-    let query = SessionQuery { after, count_max, ..Default::default() };
+    let query = SessionQuery {
+        prefix: parameter("prefix", query.prefix.as_deref(), str::parse)?,
+        principal: parameter("principal", query.principal.as_deref(), Principal::parse)?,
+        is_connected: query.state.map(|state| state == Standing::Connected),
+        is_behind: query.behind,
+        after,
+        count_max,
+    };
     let Answer::Sessions { sessions, next } = api.call(Call::Sessions(query)).await? else {
         return Err(Problem::mismatch());
     };

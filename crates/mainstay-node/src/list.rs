@@ -11,7 +11,7 @@ use crate::node::{Entry, Link};
 use crate::{Answer, Node, Pace};
 
 /// Which channels are wanted, in the order of their names. The default wants none: `count_max` is 0.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelQuery {
     /// Those whose names begin so.
     pub prefix: Option<ChannelPrefix>,
@@ -23,7 +23,7 @@ pub struct ChannelQuery {
 
 /// Which sessions are wanted, in the order of their ids: those to which everything applies that is given.
 /// The default wants none: `count_max` is 0.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionQuery {
     /// Those whose ids begin so.
     pub prefix: Option<SessionPrefix>,

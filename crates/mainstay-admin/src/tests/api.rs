@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_server::session::{ErrorCode, Failure, Outcome, Payload};
-use mainstay_server::{Call, CallError, Target};
+use mainstay_server::session::{ErrorCode, Failure, Outcome, Payload, Principal};
+use mainstay_server::{Call, CallError, ChannelName, ChannelQuery, SessionQuery, Target};
 use serde_json::json;
 
 use super::*;
@@ -247,6 +247,55 @@ async fn sessions_can_be_looked_at_and_ended() {
     refused(bench.get(&format!("/v1/sessions/{other}")).await, 404, "unreachable");
     refused(bench.get("/v1/sessions/8f").await, 400, "malformed");
     refused(bench.get("/v1/sessions?after=8f").await, 400, "malformed");
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_by_everything_that_is_asked_for() {
+    let bench = Bench::new();
+    let path = "/v1/sessions?prefix=8f&state=away&principal=ann%40example.org&behind=true&limit=7";
+    assert_eq!(bench.get(path).await.0, 200);
+    assert_eq!(bench.get("/v1/sessions?state=connected&behind=false").await.0, 200);
+    assert_eq!(bench.get("/v1/channels?prefix=orders/&after=orders/1").await.0, 200);
+    assert_eq!(bench.get("/v1/channels?prefix=").await.0, 200);
+    let calls = lock(&bench.double.calls);
+    let [Call::Sessions(all), Call::Sessions(other), Call::Channels(channels), Call::Channels(any)] =
+        &calls[..]
+    else {
+        panic!("{calls:?}")
+    };
+    let wanted = SessionQuery {
+        prefix: "8f".parse().ok(),
+        principal: Principal::parse("ann@example.org").ok(),
+        is_connected: Some(false),
+        is_behind: Some(true),
+        after: None,
+        count_max: 7,
+    };
+    assert_eq!(all, &wanted);
+    assert_eq!((other.is_connected, other.is_behind), (Some(true), Some(false)));
+    let prefix = "orders/".parse().ok();
+    let after = Some(ChannelName::parse("orders/1").expect("a name"));
+    assert_eq!(channels, &ChannelQuery { prefix, after, count_max: 100 });
+    assert_eq!(any.prefix, "".parse().ok());
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_is_refused_by_its_name_and_with_what_is_allowed() {
+    let bench = Bench::new();
+    for (path, name, allowed) in [
+        ("/v1/channels?prefix=a+b", "prefix", "A-Z a-z 0-9 . _ : / -"),
+        ("/v1/sessions?prefix=xyz", "prefix", "32 hexadecimal digits"),
+        ("/v1/sessions?state=gone", "state", "`connected` or `away`"),
+        ("/v1/sessions?principal=a+b", "principal", "1 to 96 bytes"),
+        ("/v1/sessions?behind=maybe", "behind", "`true` or `false`"),
+        ("/v1/sessions?sate=away", "sate", "`state`"),
+    ] {
+        let answer = bench.get(path).await;
+        let message = answer.1["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains(name) && message.contains(allowed), "{path}: {message}");
+        refused(answer, 400, "malformed");
+    }
+    assert!(lock(&bench.double.calls).is_empty(), "nothing of it came through");
 }
 
 #[tokio::test(start_paused = true)]

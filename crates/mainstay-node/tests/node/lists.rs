@@ -90,19 +90,19 @@ fn many_kinds() -> World {
     for key in 0..48 {
         let principal = [None, Some("ann"), Some("bob"), Some("ann2")][key as usize % 4];
         world.connect_as(key, principal, hello());
-        if key % 3 == 0 {
+        if key.is_multiple_of(3) {
             world.subscribe(key, "news", Start::Now);
         }
-        if key % 5 == 0 {
+        if key.is_multiple_of(5) {
             let (connection, pace) = (ConnectionKey(key), Pace::Behind);
             world.handle(Input::Pace { connection, pace });
         }
-        if key % 10 == 0 {
+        if key.is_multiple_of(10) {
             let (connection, pace) = (ConnectionKey(key), Pace::Live);
             world.handle(Input::Pace { connection, pace });
         }
         world.commit();
-        if key % 7 == 0 {
+        if key.is_multiple_of(7) {
             world.cut(key);
         }
     }
@@ -124,7 +124,7 @@ fn a_session_is_behind_while_it_lags_or_is_slow() {
         })
         .collect();
     keys.sort_unstable();
-    let is_behind = |key: &u64| key % 7 != 0 && (key % 3 == 0 || key % 10 == 5);
+    let is_behind = |key: &u64| !key.is_multiple_of(7) && (key.is_multiple_of(3) || key % 10 == 5);
     assert_eq!(keys, (0..48).filter(is_behind).collect::<Vec<_>>());
 }
 
