@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use mainstay_admin::{Access, Answering, History, Options, ServeLimits, Source, Token};
-use mainstay_server::session::{Delivery, Epoch, ErrorCode, Offset, PresenceMode, SessionId};
+use mainstay_server::session::{
+    Delivery, Epoch, ErrorCode, Offset, PresenceMode, Principal, SessionId,
+};
 use mainstay_server::{
     Answer, Call, CallError, ChannelName, ChannelQuery, ChannelView, ConnectionKey, EndReason,
-    Happening, Journal, JournalPage, JournalQuery, LastEnd, MemberView, Note, SessionStanding,
-    SessionView, SubscriptionView, Target,
+    Happening, Journal, JournalPage, JournalQuery, LastEnd, MemberView, Note, SessionQuery,
+    SessionStanding, SessionView, SubscriptionView, Target,
 };
 use tokio::sync::watch;
 
@@ -67,6 +69,7 @@ impl Source for StandIn {
             Err(CallError { code: ErrorCode::Unreachable, message })
         };
         let answer = match call {
+            // Narrowed by nothing here: the server does that.
             Call::Channels(ChannelQuery { after, count_max, .. }) => {
                 let channels = (0..1500).map(channel);
                 let behind = channels.filter(|view| after.as_ref().is_none_or(|a| *a < view.name));
@@ -80,7 +83,17 @@ impl Source for StandIn {
                 let member = MemberView { session: session().session, principal: None };
                 Ok(Answer::Members(vec![member]))
             }
-            Call::Sessions(_) => Ok(Answer::Sessions { sessions: vec![session()], next: None }),
+            // Two pages without a session before the one that has it, as behind many that nobody wants.
+            Call::Sessions(SessionQuery { after, .. }) => {
+                let next = match after.map(|after| after.as_bytes()[0]) {
+                    None => Some(1),
+                    Some(1) => Some(2),
+                    Some(_) => None,
+                };
+                let sessions = if next.is_none() { vec![session()] } else { Vec::new() };
+                let next = next.map(|byte| SessionId::from_bytes([byte; 16]));
+                Ok(Answer::Sessions { sessions, next })
+            }
             Call::Session { session: id } if id == session().session => {
                 Ok(Answer::Session(Box::new(session())))
             }
@@ -188,6 +201,55 @@ fn sessions_are_listed_shown_and_ended() {
     let (code, _, err) = api.run(&["sessions", "x/../y"]);
     assert_eq!(code, 1);
     assert!(err.starts_with("error: malformed: "), "{err}");
+}
+
+#[test]
+fn lists_are_narrowed_and_followed_over_pages_without_any() {
+    let api = Api::open();
+    let filters = ["--prefix", "8f", "--state", "away", "--principal", "ann@x.org", "--behind"];
+    let (code, out, err) = api.run(&[&["sessions", "--json"], &filters[..]].concat());
+    assert_eq!((code, out.lines().count()), (0, 1), "{err}");
+    let wanted = SessionQuery {
+        prefix: "8f".parse().ok(),
+        principal: Principal::parse("ann@x.org").ok(),
+        is_connected: Some(false),
+        is_behind: Some(true),
+        after: None,
+        count_max: 1000,
+    };
+    let asked = std::mem::take(&mut *api.stand_in.calls.lock().unwrap());
+    let afters = asked.iter().map(|call| match call {
+        Call::Sessions(query) => {
+            assert_eq!(SessionQuery { after: None, ..query.clone() }, wanted);
+            query.after.map(|after| after.as_bytes()[0])
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(afters.collect::<Vec<_>>(), [None, Some(1), Some(2)]);
+
+    let (code, out, err) = api.run(&["channels", "--prefix", "c/"]);
+    assert_eq!((code, out.lines().count()), (0, 1501), "{err}");
+    let asked = std::mem::take(&mut *api.stand_in.calls.lock().unwrap());
+    let prefix = "c/".parse().ok();
+    let all = asked.iter().all(|call| matches!(call, Call::Channels(q) if q.prefix == prefix));
+    assert!(all && asked.len() == 2, "{asked:?}");
+
+    let (code, _, err) = api.run(&["channels", "--prefix", "a b"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: malformed: prefix: "), "{err}");
+    for (wrong, exit) in [
+        (&["sessions", "--state", "gone"][..], 2),
+        (&["sessions", ID, "--behind"], 2),
+        (&["channels", "news", "--prefix", "n"], 2),
+        (&["sessions", "--behind", "end", ID], 1),
+    ] {
+        assert_eq!(api.run(wrong).0, exit, "{wrong:?}");
+    }
+    assert!(api.stand_in.calls.lock().unwrap().is_empty(), "nothing of it was asked");
+    for command in ["sessions", "channels"] {
+        let (_, help, _) = api.run(&[command, "--help"]);
+        assert!(help.contains("Examples:") && help.contains("--prefix"), "{help}");
+    }
 }
 
 #[test]

@@ -64,11 +64,21 @@ impl Connection {
         self.ask(Method::POST, path, headers, Some(body))
     }
 
-    /// Every object of a list, page by page.
-    pub(super) fn list(&self, path: &str, name: &str) -> Result<Vec<Value>, Failure> {
+    /// Every object of a list to which all of `filters` apply, page by page, whatever a page holds.
+    pub(super) fn list(
+        &self,
+        path: &str,
+        name: &str,
+        filters: &[(&str, Option<&str>)],
+    ) -> Result<Vec<Value>, Failure> {
+        let mut query = format!("limit={PAGE_COUNT}");
+        for (filter, wanted) in filters {
+            let Some(wanted) = wanted else { continue };
+            let _ = write!(query, "&{filter}={}", encode(wanted));
+        }
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
-            let mut page = self.get(&format!("{path}?limit={PAGE_COUNT}{after}"))?;
+            let mut page = self.get(&format!("{path}?{query}{after}"))?;
             if let Some(Value::Array(objects)) = page.get_mut(name).map(Value::take) {
                 all.extend(objects);
             }

@@ -13,9 +13,18 @@ use super::{finish, json_lines};
 /// Asks the server's HTTP API. The exit code is 0, 1 if there is no answer or no such channel, and 2
 /// if the command line is wrong.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mainstay channels                                    all of them
+  mainstay channels --prefix orders/                   those that begin so
+  mainstay channels orders/eu                          one, with its members")]
 pub(crate) struct Arguments {
     /// The channel to look at, with its members; all channels if none is given
     name: Option<String>,
+
+    /// Only channels whose names begin so; inboxes begin with $session/ or $principal/
+    #[arg(long, value_name = "TEXT", conflicts_with = "name")]
+    prefix: Option<String>,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -31,9 +40,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn show(arguments: &Arguments) -> Result<String, Failure> {
-    let Arguments { name, json, connection } = arguments;
+    let Arguments { name, prefix, json, connection } = arguments;
     let (channels, members) = match name {
-        None => (connection.list("/v1/channels", "channels")?, Value::Null),
+        None => {
+            let filters = [("prefix", prefix.as_deref())];
+            (connection.list("/v1/channels", "channels", &filters)?, Value::Null)
+        }
         Some(name) => {
             let channel = connection.get(&format!("/v1/channels/{}", encode(name)))?;
             let mut answer = connection.get(&format!("/v1/presence?channel={}", encode(name)))?;

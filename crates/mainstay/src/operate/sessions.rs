@@ -14,10 +14,22 @@ use super::{finish, json_lines};
 /// Asks the server's HTTP API. The exit code is 0, 1 if there is no answer or no such session, and 2
 /// if the command line is wrong.
 #[derive(clap::Args)]
-#[command(subcommand_negates_reqs = true, disable_help_subcommand = true)]
+#[command(
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  mainstay sessions --state away                       whose clients may come back
+  mainstay sessions --principal ann@example.org        whatever one user has
+  mainstay sessions --behind --json                    who does not keep up, as lines of JSON
+  mainstay sessions 8f3a61c07d9e4b25a1f0c2d3e4b5a697   one, with what it listens to"
+)]
 pub(crate) struct Arguments {
     /// The session to look at, with what it listens to; all sessions if none is given
     id: Option<String>,
+
+    #[command(flatten)]
+    filters: Filters,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -28,6 +40,26 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     action: Option<Action>,
+}
+
+/// Which sessions are listed: those to which all of it applies.
+#[derive(clap::Args)]
+struct Filters {
+    /// Only sessions whose ids begin so
+    #[arg(long, value_name = "DIGITS", conflicts_with = "id")]
+    prefix: Option<String>,
+
+    /// Only sessions with a connection, or without one
+    #[arg(long, conflicts_with = "id", value_parser = ["connected", "away"])]
+    state: Option<String>,
+
+    /// Only sessions of this principal
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    principal: Option<String>,
+
+    /// Only sessions that have not acknowledged all their events, or have been slow for some time
+    #[arg(long, conflicts_with = "id")]
+    behind: bool,
 }
 
 #[derive(clap::Subcommand)]
@@ -42,6 +74,9 @@ enum Action {
 /// Prints sessions to stdout.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     finish(match (&arguments.action, &arguments.id) {
+        (Some(Action::End { .. }), None) if arguments.filters.any() => {
+            Err(Failure::Usage("`mainstay sessions end ID` ends one session".to_owned()))
+        }
         (Some(Action::End { id }), None) => {
             let path = format!("/v1/sessions/{}", encode(id));
             arguments.connection.delete(&path).map(|_| String::new())
@@ -52,8 +87,21 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+impl Filters {
+    fn any(&self) -> bool {
+        self.behind || [&self.prefix, &self.state, &self.principal].into_iter().any(Option::is_some)
+    }
+}
+
 fn all(arguments: &Arguments) -> Result<String, Failure> {
-    let sessions = arguments.connection.list("/v1/sessions", "sessions")?;
+    let Filters { prefix, state, principal, behind } = &arguments.filters;
+    let filters = [
+        ("prefix", prefix.as_deref()),
+        ("state", state.as_deref()),
+        ("principal", principal.as_deref()),
+        ("behind", behind.then_some("true")),
+    ];
+    let sessions = arguments.connection.list("/v1/sessions", "sessions", &filters)?;
     if arguments.json {
         return Ok(json_lines(&sessions));
     }
