@@ -40,7 +40,10 @@ const VIEWS = [
       await tab.waitForTimeout(3000);
     },
   },
+  { name: "channels-narrowed", hash: "#/channels?prefix=p" },
   { name: "sessions", hash: "#/sessions" },
+  { name: "sessions-narrowed", hash: "#/sessions?prefix=8&state=connected&behind=true" },
+  { name: "sessions-none", hash: "#/sessions?principal=nobody&state=away" },
   {
     name: "session",
     hash: "#/sessions",

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ChannelList, SessionList } from "../src/api/shapes.ts";
-import { afterOf, beginning, behindChannelPrefix, forward } from "../src/api/paging.ts";
+import { afterOf, beginning, forward, listPath } from "../src/api/paging.ts";
 import { joined, noSamples, perSecond } from "../src/stats/timeline.ts";
 import { MockApi } from "./api.ts";
 
@@ -21,10 +21,14 @@ it("lists every session once over all pages", () => {
   expect(new Set(seen).size).toBe(322);
 });
 
-it("begins a list at a prefix", () => {
-  const after = encodeURIComponent(behindChannelPrefix("prices.") ?? "");
-  const { channels } = ask(`/v1/channels?after=${after}`).body as ChannelList;
-  expect(channels[0]?.name).toBe("prices.01");
+it("narrows lists", () => {
+  const { channels } = ask(listPath("/v1/channels", { prefix: "prices." })).body as ChannelList;
+  expect(new Set(channels.map(({ name }) => name.slice(0, 7)))).toEqual(new Set(["prices."]));
+  const filter = { state: "away", principal: "user-42@example.org", behind: "false" };
+  const { sessions } = ask(listPath("/v1/sessions", filter)).body as SessionList;
+  expect(sessions.map(({ principal, state, behind }) => [principal, state, behind])).toEqual([
+    ["user-42@example.org", "away", false],
+  ]);
 });
 
 it("gives fifteen minutes, and then every second, which join without a hole", () => {

@@ -44,7 +44,7 @@ export class MockApi {
       const all = kind === "channels" ? channels(nowMs) : sessions(nowMs);
       const key = (one: Channel | SessionView) => ("name" in one ? one.name : one.session);
       if (id !== undefined) return all.find((one) => key(one) === id);
-      const page = all.filter((one) => key(one) > after).slice(0, limit);
+      const page = all.filter((one) => key(one) > after && isWanted(one, url.searchParams)).slice(0, limit);
       const last = page.at(-1);
       return { [kind]: page, ...(page.length === limit && last ? { next: key(last) } : {}) };
     }
@@ -118,6 +118,14 @@ export class MockApi {
   }
 }
 
+function isWanted(one: Channel | SessionView, query: URLSearchParams): boolean {
+  const prefix = query.get("prefix") ?? "";
+  if ("name" in one) return one.name.startsWith(prefix);
+  const { session, principal, state, behind } = one;
+  const given = { principal, state, behind: String(behind) };
+  return session.startsWith(prefix) && Object.entries(given).every(([name, is]) => (query.get(name) ?? is) === is);
+}
+
 function channels(nowMs: number): Channel[] {
   return Array.from({ length: 34 }, (_, index) => {
     const head = Math.floor((nowMs / 1000) % 100_000) * ((index % 5) + 1);
@@ -155,6 +163,7 @@ function sessions(nowMs: number): SessionView[] {
         lag: (index % 7) * 3,
       },
     ],
+    behind: index % 7 !== 0,
     ...(index % 5 === 0 ? {} : { last_end: { reason: "peer_reset", at_ms: nowMs - index * 5000 } }),
   })).sort((a, b) => (a.session < b.session ? -1 : 1));
 }

@@ -53,6 +53,41 @@ describe.runIf(existsSync(new URL("../../console/package.json", import.meta.url)
       expect(complaints).toEqual([]);
     });
 
+    test("finds a session among others, and says in its address what is looked for", async () => {
+      const prefixes = new Set<string>();
+      page.on("request", (request) => {
+        const prefix = new URL(request.url()).searchParams.get("prefix");
+        if (prefix !== null) prefixes.add(prefix);
+      });
+      await open("#/sessions");
+      const status = (await ann.page.textContent("#status-why")) ?? "";
+      const session = /session (\w+)/.exec(status)?.[1] ?? "none";
+      const row = page.getByRole("row", { name: session });
+      await row.waitFor();
+      await page.getByLabel("Id begins with").pressSequentially(session, { delay: 20 });
+      await page.waitForURL(`**/#/sessions?prefix=${session}`);
+      await row.waitFor();
+      expect([...prefixes], "nothing is asked for each letter").toEqual([session]);
+      await page.getByLabel("State").selectOption("away");
+      await page.getByText("There is no such session.").waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.getByLabel("State").selectOption("connected");
+      await row.waitFor();
+      await page.reload();
+      await row.waitFor();
+      expect(await page.getByLabel("Id begins with").inputValue()).toBe(session);
+      await page.getByLabel("Id begins with").fill("xyz");
+      await page.getByText("An id is made of").waitFor();
+
+      await page.getByRole("link", { name: "Channels" }).click();
+      await page.getByLabel("Name begins with").fill("plug:");
+      await page.waitForURL("**/#/channels?prefix=plug%3A");
+      await page.getByRole("link", { name: "plug:room" }).waitFor();
+      await page.getByLabel("Name begins with").fill("plug:nothing");
+      await page.getByText("No channel has such a name.").waitFor();
+      expect(complaints).toEqual([]);
+    });
+
     test("shows a channel's log, and what is new in it", async () => {
       await open("#/channels");
       await page.getByRole("link", { name: "plug:room" }).click();

@@ -3,10 +3,11 @@ import {
   afterOf,
   back,
   beginning,
-  behindChannelPrefix,
-  behindSessionPrefix,
   channelPath,
   forward,
+  gathered,
+  isChannelPrefix,
+  listPath,
   newerPage,
   newestPage,
   olderPage,
@@ -22,81 +23,54 @@ describe("a trail through a list", () => {
   });
 });
 
-describe("the place before a prefix", () => {
-  const id = "8f" + "1".repeat(30);
-  const names = [
-    "$principal/ann",
-    "$principal/ann@x.org",
-    "$principal/b+c",
-    `$session/${id}`,
-    "-x",
-    "a",
-    "aB",
-    "new",
-    "new-s",
-    "newr",
-    "newrz",
-    "news",
-    "news-1",
-    "news.eu",
-    "news/x",
-    "newt",
-  ];
-
-  it.each([
-    "n",
-    "news",
-    "news.",
-    "new-",
-    "a",
-    "newt",
-    "-",
-    "$principal/",
-    "$principal/ann@",
-    "$principal/b+",
-    "$p",
-    "$",
-    "$session/",
-    "$session/8f",
-    "$s",
-  ])("%s", (prefix) => {
-    const behind = behindChannelPrefix(prefix);
-    const [first] = names.filter((name) => name > (behind ?? ""));
-    expect(first).toBe(names.find((name) => name.startsWith(prefix)));
-  });
-
-  it("leaves inboxes out unless they are asked for", () => {
-    const behind = behindChannelPrefix("") ?? "";
-    expect(names.filter((name) => name > behind)[0]).toBe("-x");
-  });
-
-  it("is a name that the server takes", () => {
-    expect(behindChannelPrefix("news")).toMatch(/^[A-Za-z0-9._:/-]{1,128}$/);
-    expect(behindChannelPrefix("$session/8")).toMatch(/^\$session\/[0-9a-f]{32}$/);
-    expect(behindChannelPrefix("$principal/bob")).toMatch(/^\$principal\/[A-Za-z0-9._:/@+-]{1,96}$/);
-  });
-
-  it("is none where no name can begin so", () => {
-    expect(["a b", "$x", "$session/xyz", "$principal/a b"].map(behindChannelPrefix)).toEqual(
-      Array.from({ length: 4 }, () => null),
+describe("the path of a list", () => {
+  it("has what is asked for and nothing else", () => {
+    expect(listPath("/v1/sessions", { prefix: "", principal: "ann@x.org", after: undefined, limit: 100 })).toBe(
+      "/v1/sessions?principal=ann%40x.org&limit=100",
     );
   });
 
-  it("of session ids is the number below", () => {
-    expect(behindSessionPrefix("8f")).toBe("8e" + "f".repeat(30));
-    expect(behindSessionPrefix("1")).toBe("0" + "f".repeat(31));
-    expect(behindSessionPrefix("00")).toBeUndefined();
-    expect(behindSessionPrefix("xyz")).toBeUndefined();
+  it("of one is that of the first that begins so", () => {
+    expect(sessionPath("0".repeat(32))).toBe(`/v1/sessions?prefix=${"0".repeat(32)}&limit=1`);
+    expect(sessionPath("8f3a")).toBeUndefined();
+    expect(channelPath("a/b")).toBe("/v1/channels?prefix=a%2Fb&limit=1");
+    expect(channelPath("a b")).toBe("/v1/channels/a%20b");
   });
 });
 
-describe("a page that holds one", () => {
-  it("begins right before it", () => {
-    expect(sessionPath("0".repeat(31) + "1")).toBe(`/v1/sessions?limit=1&after=${"0".repeat(32)}`);
-    expect(sessionPath("0".repeat(32))).toBe("/v1/sessions?limit=1");
-    expect(sessionPath("8f3a")).toBeUndefined();
-    expect(channelPath("a/b")).toBe(`/v1/channels?limit=1&after=a%2Fa${"z".repeat(125)}`);
-    expect(channelPath("a b")).toBe("/v1/channels/a%20b");
+describe("what channels begin with", () => {
+  it.each(["", "news", "orders:eu/4.x_y-z", "$", "$sess", "$session/8f", "$principal/ann@x.org+1"])("%s", (text) => {
+    expect(isChannelPrefix(text)).toBe(true);
+  });
+  it.each(["a b", "a@b", "*", "é", "$x", "$session/a b", "n".repeat(129)])("not %s", (text) => {
+    expect(isChannelPrefix(text)).toBe(false);
+  });
+});
+
+describe("a page that is gathered", () => {
+  /** Numbers below 1000 of which every hundredth is wanted, forty looked at each time. */
+  const asked: string[] = [];
+  const ask = (after = "-1", limit: number) => {
+    asked.push(after);
+    const from = Number(after) + 1;
+    const looked = Array.from({ length: Math.min(40, 1000 - from) }, (_, index) => from + index);
+    const found = looked.filter((number) => number % 100 === 0).slice(0, limit);
+    const last = found.length === limit ? found.at(-1) : looked.at(-1);
+    return Promise.resolve({ found, next: last === undefined || last >= 999 ? undefined : String(last) });
+  };
+
+  it("goes on over pieces without any until it is full", async () => {
+    expect(await gathered(ask, undefined, 3)).toEqual({ found: [0, 100, 200], next: "200" });
+  });
+
+  it("goes on from where it was, to the end", async () => {
+    expect(await gathered(ask, "799", 100)).toEqual({ found: [800, 900], next: undefined });
+  });
+
+  it("ends before it is full rather than ask without end", async () => {
+    asked.length = 0;
+    const page = await gathered(ask, undefined, 100);
+    expect([page.found.length, page.next, asked.length]).toEqual([4, "399", 10]);
   });
 });
 

@@ -20,61 +20,61 @@ export function afterOf(trail: Trail): string | undefined {
   return trail.afters.at(-1);
 }
 
-/**
- * The place behind which the names begin that begin with `prefix`: the greatest name below them all.
- * `null` where no name can begin so. Names are in the order of their bytes, inboxes first.
- */
-export function behindChannelPrefix(prefix: string): string | undefined | null {
-  if (prefix === "" || CHANNEL_CHARACTERS.has(prefix.charAt(0))) {
-    const after = behindText(prefix, CHANNEL_CHARACTERS, CHANNEL_BYTES_MAX);
-    return after === undefined ? LAST_INBOX : after;
-  }
-  if (PRINCIPALS.startsWith(prefix)) return undefined;
-  if (prefix.startsWith(PRINCIPALS)) {
-    const after = behindText(prefix.slice(PRINCIPALS.length), PRINCIPAL_CHARACTERS, PRINCIPAL_BYTES_MAX);
-    return after === undefined || after === null ? after : PRINCIPALS + after;
-  }
-  if (SESSIONS.startsWith(prefix)) return SESSIONS + "0".repeat(ID_DIGITS);
-  const digits = prefix.slice(SESSIONS.length);
-  if (!prefix.startsWith(SESSIONS) || !/^[0-9a-f]{1,32}$/.test(digits)) return null;
-  return SESSIONS + (behindSessionPrefix(digits) ?? "0".repeat(ID_DIGITS));
-}
+/** What is asked of a list: filters, `after` and `limit`, in the words of the API. */
+export type ListQuery = Readonly<Record<string, string | number | undefined>>;
 
-/** `undefined` is the beginning. */
-function behindText(prefix: string, alphabet: ReadonlySet<string>, bytesMax: number): string | undefined | null {
-  const characters = [...alphabet];
-  if (Array.from(prefix).some((character) => !alphabet.has(character))) return null;
-  const head = prefix.slice(0, -1);
-  const rank = characters.indexOf(prefix.at(-1) ?? "");
-  // Names that go on after `head` begin with the lowest character, so that `head` itself is next below.
-  if (rank <= 0) return head === "" ? undefined : head;
-  return (head + (characters[rank - 1] ?? "")).padEnd(bytesMax, characters.at(-1));
-}
-
-/** The greatest session id below all that begin with these hexadecimal digits. */
-export function behindSessionPrefix(prefix: string): string | undefined {
-  if (!/^[0-9a-f]{1,32}$/.test(prefix)) return undefined;
-  const first = BigInt(`0x${prefix.padEnd(ID_DIGITS, "0")}`);
-  return first === 0n ? undefined : (first - 1n).toString(16).padStart(ID_DIGITS, "0");
+export function listPath(path: string, query: ListQuery): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`;
 }
 
 /**
- * A page that holds the one that is looked for, if it exists. What is not there is no error for a list,
- * and a browser notes nothing that somebody would have to read.
+ * A page that holds the one that is looked for, if it exists: the first that begins so. What is not there
+ * is no error for a list, and a browser notes nothing that somebody would have to read.
  */
 export function channelPath(name: string): string {
-  const after = behindChannelPrefix(name);
-  return after === null ? `/v1/channels/${encodeURIComponent(name)}` : listPath("/v1/channels", after, 1);
+  const isName = name !== "" && isChannelPrefix(name);
+  return isName ? listPath("/v1/channels", { prefix: name, limit: 1 }) : `/v1/channels/${encodeURIComponent(name)}`;
 }
 
 export function sessionPath(id: string): string | undefined {
-  return /^[0-9a-f]{32}$/.test(id) ? listPath("/v1/sessions", behindSessionPrefix(id), 1) : undefined;
+  return /^[0-9a-f]{32}$/.test(id) ? listPath("/v1/sessions", { prefix: id, limit: 1 }) : undefined;
 }
 
-export function listPath(path: string, after: string | undefined, limit: number): string {
-  const query = new URLSearchParams({ limit: String(limit) });
-  if (after !== undefined) query.set("after", after);
-  return `${path}?${query.toString()}`;
+/** Whether a channel or an inbox can begin so. */
+export function isChannelPrefix(text: string): boolean {
+  const owner = /^\$(?:session|principal)\/([\w.:/@+-]*)$/.exec(text);
+  return (
+    text.length <= 128 && (owner !== null || /^[\w.:/-]*$/.test(text) || INBOXES.some((one) => one.startsWith(text)))
+  );
+}
+
+/** Behind all inboxes: whoever looks for channels seldom means them. */
+export const BEHIND_INBOXES = "$session/" + "f".repeat(32);
+
+/** A part of a list, and where the rest begins. */
+export interface Piece<T> {
+  readonly found: readonly T[];
+  /** Absent if nothing follows. */
+  readonly next?: string | undefined;
+}
+
+/**
+ * A page made of the pieces that the server gives: it looks at some thousand entries for each answer, and
+ * where few are wanted there are few or none in it.
+ */
+export async function gathered<T>(
+  ask: (after: string | undefined, limit: number) => Promise<Piece<T>>,
+  after: string | undefined,
+  limit: number,
+): Promise<Piece<T>> {
+  let page: Piece<T> = { found: [], next: after };
+  for (let count = 0; count < PIECE_COUNT_MAX; count += 1) {
+    const { found, next } = await ask(page.next, limit - page.found.length);
+    page = { found: [...page.found, ...found], next };
+    if (next === undefined || page.found.length >= limit) break;
+  }
+  return page;
 }
 
 /** Which events of a log a page shows: those behind `after`, up to `limit` of them. */
@@ -104,17 +104,6 @@ export function newerPage(page: LogPage, { head }: LogBounds): LogPage | undefin
   return after >= head ? undefined : { ...page, after };
 }
 
-/** What names may be made of, in the order of bytes. */
-const CHANNEL_CHARACTERS: ReadonlySet<string> = new Set(
-  "-./0123456789:ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
-);
-const PRINCIPAL_CHARACTERS: ReadonlySet<string> = new Set(
-  "+-./0123456789:@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz",
-);
-const CHANNEL_BYTES_MAX = 128;
-const PRINCIPAL_BYTES_MAX = 96;
-const ID_DIGITS = 32;
-const PRINCIPALS = "$principal/";
-const SESSIONS = "$session/";
-/** Behind all inboxes: whoever looks for channels seldom means them. */
-const LAST_INBOX = SESSIONS + "f".repeat(ID_DIGITS);
+const INBOXES = ["$session/", "$principal/"];
+/** Some tens of thousands of entries: more are looked at when somebody asks for the next page. */
+const PIECE_COUNT_MAX = 10;

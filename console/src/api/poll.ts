@@ -1,7 +1,7 @@
 /** Asking again and again, for as long as somebody looks. */
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { isStopped, pause } from "../stop.ts";
-import { NoAnswer, Refusal, ask, serverIsHere } from "./server.ts";
+import { NoAnswer, type Question, Refusal, ask, serverIsHere } from "./server.ts";
 
 export interface Answer<T> {
   /** The newest answer. It stays while the server is away. */
@@ -12,22 +12,26 @@ export interface Answer<T> {
   readonly again: () => void;
 }
 
-/** What `path` answers, asked for anew every so often. `undefined` asks nothing. */
-export function useAnswer<T>(path: string | undefined, everyMs: number): Answer<T> {
+/** What `path` answers, asked for anew every so often. `undefined` asks nothing; `asking` is always the same. */
+export function useAnswer<T>(
+  path: string | undefined,
+  everyMs: number,
+  asking: (path: string, question: Question) => Promise<T> = ask,
+): Answer<T> {
   const [state, setState] = useState<{ path?: string; data?: T; refusal?: Refusal }>({});
   const [round, setRound] = useState(0);
   useEffect(() => {
     if (path === undefined) return undefined;
     return poll(everyMs, async (signal) => {
       try {
-        const data = await ask<T>(path, { signal });
+        const data = await asking(path, { signal });
         if (!signal.aborted) setState({ path, data });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
         if (!signal.aborted) setState((before) => ({ ...before, path, refusal: error }));
       }
     });
-  }, [path, everyMs, round]);
+  }, [path, everyMs, round, asking]);
   const again = useCallback(() => setRound((before) => before + 1), []);
   return { data: state.data, refusal: state.refusal, again };
 }

@@ -76,6 +76,7 @@ export interface SessionView {
   reply_count: number;
   command_count: number;
   subscriptions: SubscriptionView[];
+  behind: boolean;
   /** Known since the server started. */
   last_end?: LastEnd;
 }

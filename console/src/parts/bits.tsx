@@ -1,7 +1,7 @@
 /** Small parts that several views share. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { back, forward, type Trail } from "../api/paging.ts";
+import { back, beginning, forward, type Trail } from "../api/paging.ts";
 import { useNow } from "../api/poll.ts";
 import type { Refusal } from "../api/server.ts";
 import { moment, shortId } from "../format.ts";
@@ -135,6 +135,12 @@ interface PagerProps {
   readonly shown: string | undefined;
 }
 
+/** The way through a list, which begins anew when something else is looked for. */
+export function useTrail(wanted: string): [Trail, (trail: Trail) => void] {
+  const [held, hold] = useState({ wanted, trail: beginning });
+  return [held.wanted === wanted ? held.trail : beginning, (trail) => hold({ wanted, trail })];
+}
+
 /** The way through a list, a page at a time. */
 export function Pager({ what, trail, next, go, shown }: PagerProps) {
   return (
@@ -152,33 +158,5 @@ export function Pager({ what, trail, next, go, shown }: PagerProps) {
       </button>
       <span class="muted">{shown && `Page ${trail.afters.length}, ${shown}`}</span>
     </nav>
-  );
-}
-
-interface SearchProps {
-  readonly label: string;
-  readonly value: string;
-  readonly lengthMax: number;
-  readonly placeholder: string;
-  readonly search: (text: string) => void;
-}
-
-/** Looks for what begins with a text. */
-export function Search({ label, value, lengthMax, placeholder, search }: SearchProps) {
-  return (
-    <label class="search">
-      <span class="muted">{label}</span>
-      <input
-        type="search"
-        class="mono"
-        value={value}
-        maxLength={lengthMax}
-        data-search
-        spellcheck={false}
-        autocapitalize="off"
-        placeholder={placeholder}
-        onInput={(event) => search(event.currentTarget.value.trim())}
-      />
-    </label>
   );
 }

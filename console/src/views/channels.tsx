@@ -1,22 +1,21 @@
-import { useRef, useState } from "preact/hooks";
-import { afterOf, beginning, behindChannelPrefix, listPath } from "../api/paging.ts";
+import { useRef } from "preact/hooks";
+import { BEHIND_INBOXES, afterOf, isChannelPrefix, listPath } from "../api/paging.ts";
 import { useAnswer } from "../api/poll.ts";
 import type { Channel, ChannelList } from "../api/shapes.ts";
 import { bytes, count, rate } from "../format.ts";
-import { ChannelLink, Empty, Pager, Refused, Search } from "../parts/bits.tsx";
+import { ChannelLink, Empty, Pager, Refused, useTrail } from "../parts/bits.tsx";
+import { Search } from "../parts/search.tsx";
 import { linkTo, replaceQuery, route } from "../route.ts";
 
 export function Channels() {
   const prefix = route.value.query.get("prefix") ?? "";
-  const [trail, setTrail] = useState(beginning);
-  const after = afterOf(trail) ?? behindChannelPrefix(prefix);
-  const path = after === null ? undefined : listPath("/v1/channels", after, PAGE);
+  const [trail, setTrail] = useTrail(prefix);
+  const after = afterOf(trail) ?? (prefix === "" ? BEHIND_INBOXES : undefined);
+  const path = isChannelPrefix(prefix) ? listPath("/v1/channels", { prefix, after, limit: PAGE }) : undefined;
   const { data: answer, refusal } = useAnswer<ChannelList>(path, 2000);
   const data = path === undefined ? NOTHING : answer;
   const rateOf = useRates(data);
-  const listed = data?.channels ?? [];
-  const channels = listed.filter(({ name }) => name.startsWith(prefix));
-  const next = channels.length < listed.length ? undefined : data?.next;
+  const channels = data?.channels ?? [];
   return (
     <>
       <div class="heading">
@@ -30,10 +29,8 @@ export function Channels() {
           value={prefix}
           lengthMax={128}
           placeholder="news."
-          search={(text) => {
-            setTrail(beginning);
-            replaceQuery({ prefix: text });
-          }}
+          isFirst
+          search={(text) => replaceQuery({ prefix: text })}
         />
       </div>
       <Refused refusal={refusal} />
@@ -95,7 +92,7 @@ export function Channels() {
       <Pager
         what="channels"
         trail={trail}
-        next={next}
+        next={data?.next}
         go={setTrail}
         shown={data && `${count(channels.length)} shown, in the order of their names`}
       />

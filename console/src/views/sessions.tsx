@@ -1,59 +1,105 @@
-import { useState } from "preact/hooks";
-import { afterOf, beginning, behindSessionPrefix, listPath } from "../api/paging.ts";
+import { afterOf, gathered, listPath } from "../api/paging.ts";
 import { useAnswer } from "../api/poll.ts";
+import { ask, type Question } from "../api/server.ts";
+import { STATES, type SessionFilter, faultOf, filterOf, isNarrowed } from "../api/session_filter.ts";
 import type { SessionList, SessionView } from "../api/shapes.ts";
 import { count } from "../format.ts";
-import { Ago, Empty, Pager, Reason, Refused, Search, SessionLink, State } from "../parts/bits.tsx";
-import { replaceQuery, route } from "../route.ts";
+import { Ago, Empty, Pager, Reason, Refused, SessionLink, State, useTrail } from "../parts/bits.tsx";
+import { Search } from "../parts/search.tsx";
+import { linkTo, replaceQuery, route } from "../route.ts";
 
 export function Sessions() {
-  const prefix = (route.value.query.get("id") ?? "").trim().toLowerCase();
-  const [trail, setTrail] = useState(beginning);
-  const isSearch = prefix !== "";
-  const isId = /^[0-9a-f]{1,32}$/.test(prefix);
-  const after = afterOf(trail) ?? (isId ? behindSessionPrefix(prefix) : undefined);
-  const { data, refusal } = useAnswer<SessionList>(
-    isSearch && !isId ? undefined : listPath("/v1/sessions", after, PAGE),
-    2000,
-  );
-  const listed = data?.sessions ?? [];
-  const sessions = isSearch ? listed.filter(({ session }) => session.startsWith(prefix)) : listed;
-  const isAtEnd = data?.next === undefined || sessions.length < listed.length;
-  const next = isAtEnd ? undefined : data.next;
+  const filter = filterOf(route.value.query);
+  const fault = faultOf(filter);
+  const wanted = listPath("/v1/sessions", { ...filter });
+  const [trail, setTrail] = useTrail(wanted);
+  const path = fault === undefined ? listPath("/v1/sessions", { ...filter, after: afterOf(trail) }) : undefined;
+  const { data: answer, refusal } = useAnswer<SessionList>(path, 2000, askForPage);
+  const data = path === undefined ? undefined : answer;
+  const sessions = data?.sessions ?? [];
   return (
     <>
       <div class="heading">
         <h1>Sessions</h1>
-        <Search
-          label="Id begins with"
-          value={prefix}
-          lengthMax={32}
-          placeholder="8f3a…"
-          search={(id) => {
-            setTrail(beginning);
-            replaceQuery({ id });
-          }}
-        />
+        <Filters filter={filter} />
       </div>
       <Refused refusal={refusal} />
-      {isSearch && !isId && <Empty>An id is made of the digits 0–9 and a–f.</Empty>}
-      {data !== undefined && sessions.length === 0 && (isId || !isSearch) && (
+      {fault !== undefined && <Empty>{fault}</Empty>}
+      {data !== undefined && sessions.length === 0 && (
         <Empty>
-          {isSearch
-            ? "No session has such an id."
-            : "There are no sessions. One begins with a client of the session dialect, such as mainstay subscribe news."}
+          {data.next !== undefined
+            ? "None of the sessions that were looked at so far. More follow on the next page."
+            : isNarrowed(filter)
+              ? "There is no such session."
+              : "There are no sessions. One begins with a client of the session dialect, such as mainstay subscribe news."}
         </Empty>
       )}
       {sessions.length > 0 && <SessionTable sessions={sessions} />}
       <Pager
         what="sessions"
         trail={trail}
-        next={next}
+        next={data?.next}
         go={setTrail}
         shown={data && `${count(sessions.length)} shown, in the order of their ids`}
       />
     </>
   );
+}
+
+function Filters({ filter }: { readonly filter: SessionFilter }) {
+  const look = (change: Partial<SessionFilter>) => replaceQuery({ ...filter, ...change });
+  const isBehind = filter.behind !== "";
+  return (
+    <div class="filters" role="search" aria-label="Sessions">
+      <Search
+        label="Id begins with"
+        value={filter.prefix}
+        lengthMax={32}
+        placeholder="8f3a…"
+        isFirst
+        search={(prefix) => look({ prefix })}
+      />
+      <Search
+        label="Principal"
+        value={filter.principal}
+        lengthMax={96}
+        placeholder="ann@example.org"
+        search={(principal) => look({ principal })}
+      />
+      <label class="search">
+        <span class="muted">State</span>
+        <select value={filter.state} onChange={(event) => look({ state: event.currentTarget.value })}>
+          <option value="">any</option>
+          {STATES.map((state) => (
+            <option key={state} value={state}>
+              {state}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button
+        type="button"
+        class="toggle"
+        aria-pressed={isBehind}
+        title="Only sessions that have not acknowledged all their events, or have been slow for some time"
+        onClick={() => look({ behind: isBehind ? "" : "true" })}
+      >
+        Behind
+      </button>
+    </div>
+  );
+}
+
+/** The server looks at some thousand sessions for each answer; a page is made of several where few are wanted. */
+async function askForPage(path: string, question: Question): Promise<SessionList> {
+  const { searchParams } = new URL(path, location.href);
+  const { after, ...filter } = Object.fromEntries(searchParams);
+  const piece = async (after: string | undefined, limit: number) => {
+    const { sessions, next } = await ask<SessionList>(listPath("/v1/sessions", { ...filter, after, limit }), question);
+    return { found: sessions, next };
+  };
+  const { found, next } = await gathered(piece, after, PAGE);
+  return { sessions: [...found], ...(next === undefined ? {} : { next }) };
 }
 
 function SessionTable({ sessions }: { readonly sessions: readonly SessionView[] }) {
@@ -98,7 +144,11 @@ function SessionTable({ sessions }: { readonly sessions: readonly SessionView[] 
                 <span class="narrow muted clip">{session.principal ?? session.client}</span>
               </th>
               <td class="wide clip" title={session.principal ?? ""}>
-                {session.principal ?? <span class="muted">–</span>}
+                {session.principal === undefined ? (
+                  <span class="muted">–</span>
+                ) : (
+                  <a href={linkTo("sessions", undefined, { principal: session.principal })}>{session.principal}</a>
+                )}
               </td>
               <td class="wide clip" title={session.client}>
                 {session.client || <span class="muted">–</span>}
