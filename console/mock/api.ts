@@ -97,6 +97,7 @@ export class MockApi {
         messages_out: total(1040, 80),
         bytes_in: total(9000, 400),
         bytes_out: total(160_000, 9000),
+        handler_failures: total(0.05, 0),
         handler_panics: total(0.01, 0),
         handler_timeouts: total(0.02, 0),
       },

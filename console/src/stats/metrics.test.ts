@@ -7,7 +7,7 @@ const timeline = joined(
   {
     interval_ms: 1000,
     at_ms: [1000, 2000, 3000],
-    counters: { handler_panics: [0, 1, 1], handler_timeouts: [0, 0, 2] },
+    counters: { handler_failures: [0, 4, 4], handler_panics: [0, 1, 1], handler_timeouts: [0, 0, 2] },
     gauges: { connections: [3, 4, 5] },
     ends: { peer_closed: [5, 9, 9], ping_timeout: [0, 1, 1], peer_reset: [0, 0, 3] },
   },
@@ -18,9 +18,10 @@ describe("metrics", () => {
   const metric = (title: string) => metricsOf(timeline).find((one) => one.title === title)?.lines;
 
   it("count ends out of order and failed handlers as errors, and nothing else", () => {
-    const [ends, handlers] = metric("Errors/s") ?? [];
+    const [ends, handlers, failures] = metric("Errors/s") ?? [];
     expect(ends?.values).toEqual([null, 1, 2]);
     expect(handlers?.values).toEqual([null, 1, 1.5]);
+    expect(failures?.values).toEqual([null, 4, 2]);
   });
 
   it("are unknown where the server does not tell them", () => {

@@ -79,7 +79,7 @@ export function metricsOf(timeline: Timeline): readonly Metric[] {
     {
       title: "Errors/s",
       about:
-        "Connections that ended out of order, and handlers that panicked or took too long, each second: the mean of 15 s.",
+        "Connections that ended out of order, handlers that panicked or took too long, and commands that a handler answered with an error, each second: the mean of 15 s.",
       unit: "rate",
       lines: [
         {
@@ -92,6 +92,7 @@ export function metricsOf(timeline: Timeline): readonly Metric[] {
           colour: 1,
           values: mean(sum([gained("handler_panics"), gained("handler_timeouts")]), SAMPLES_IN_MEAN),
         },
+        { label: "failed", colour: 3, values: mean(gained("handler_failures"), SAMPLES_IN_MEAN) },
       ],
     },
   ];

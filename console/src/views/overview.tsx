@@ -41,7 +41,7 @@ function Tile({ metric, atMs }: { readonly metric: Metric; readonly atMs: readon
   return (
     <section class="tile" aria-label={title}>
       <h2 title={about}>{title}</h2>
-      <p class={`now ${isOne ? "" : "two"}`}>
+      <p class={`now ${["", "two", "three"][lines.length - 1] ?? ""}`}>
         {lines.map(({ label, colour, values }) => {
           const value = values[index];
           return (

@@ -41,9 +41,12 @@ pub(crate) struct StatsBody {
     pub(crate) bytes_in: u64,
     /// Bytes written to WebSockets.
     pub(crate) bytes_out: u64,
+    /// Handlers that answered with an error, or whose runtime was gone.
+    pub(crate) handler_failures: u64,
     /// Handlers that panicked.
     pub(crate) handler_panics: u64,
-    /// Handlers that took longer than the handler timeout.
+    /// Handlers that were stopped because they took longer than they may: the handler timeout, or the
+    /// deadline of a session's request.
     pub(crate) handler_timeouts: u64,
     /// How often connections ended for each reason of PROTOCOL.md, "Ends".
     pub(crate) ends: BTreeMap<String, u64>,
@@ -114,6 +117,7 @@ pub(crate) async fn stats(State(api): State<Api>) -> Response {
         messages_out: stats.messages_out,
         bytes_in: stats.bytes_in,
         bytes_out: stats.bytes_out,
+        handler_failures: stats.handler_failures,
         handler_panics: stats.handler_panics,
         handler_timeouts: stats.handler_timeouts,
         ends: ends.collect(),

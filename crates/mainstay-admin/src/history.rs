@@ -133,6 +133,7 @@ const COUNTERS: &[Column] = &[
     ("messages_out", |stats| stats.messages_out),
     ("bytes_in", |stats| stats.bytes_in),
     ("bytes_out", |stats| stats.bytes_out),
+    ("handler_failures", |stats| stats.handler_failures),
     ("handler_panics", |stats| stats.handler_panics),
     ("handler_timeouts", |stats| stats.handler_timeouts),
 ];

@@ -42,6 +42,9 @@ impl Bench {
             let mut stats = StatsSnapshot::default();
             stats.opened = 3;
             stats.ends = vec![(mainstay_server::EndReason::PeerEof, 2)];
+            stats.handler_failures = 5;
+            stats.handler_timeouts = 6;
+            stats.handler_panics = 7;
             stats.sessions_away = 4;
             stats
         });

@@ -67,6 +67,8 @@ pub enum Effect {
         session: SessionId,
         /// For which request.
         number: u64,
+        /// Whether it has taken longer than it may. Else it was cancelled, or its session ended.
+        is_late: bool,
     },
     /// Close a connection. What was said to it before goes out first. The node has forgotten it
     /// already; the driver still reports that it is gone.

@@ -59,7 +59,8 @@ impl Node {
                 if let Some((number, _)) = entry.session.running() {
                     // Nobody is left who would stop it at its deadline.
                     self.handlers.remove(&(id, number));
-                    self.staged.effects.push(Effect::Stop { session: id, number });
+                    let stop = Effect::Stop { session: id, number, is_late: false };
+                    self.staged.effects.push(stop);
                     // If the end finds no room in the log the session goes on, and this is known.
                     let outcome = failed(ErrorCode::Cancelled, "the session ended");
                     self.staged.outcomes.insert((id, number), outcome);

@@ -132,23 +132,22 @@ impl Node {
     pub(crate) fn stop_late(&mut self, now_ms: u64, id: SessionId, number: u64) {
         let running = self.sessions.get(&id).and_then(|entry| entry.session.running());
         if running.is_some_and(|(running, at_ms)| running == number && at_ms <= now_ms) {
-            let outcome = failed(ErrorCode::DeadlineExceeded, "the handler was stopped");
-            self.stop(now_ms, id, number, outcome);
+            self.stop(now_ms, id, number, ErrorCode::DeadlineExceeded);
         }
     }
 
-    fn stop(&mut self, now_ms: u64, id: SessionId, number: u64, outcome: Outcome) {
+    fn stop(&mut self, now_ms: u64, id: SessionId, number: u64, why: ErrorCode) {
         self.handlers.remove(&(id, number));
-        self.push(Effect::Stop { session: id, number });
-        self.finish(now_ms, id, number, outcome);
+        let is_late = why == ErrorCode::DeadlineExceeded;
+        self.push(Effect::Stop { session: id, number, is_late });
+        self.finish(now_ms, id, number, failed(why, "the handler was stopped"));
     }
 
     fn cancel(&mut self, now_ms: u64, id: SessionId, number: u64) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         match entry.session.cancel(number) {
             Cancelled::Running => {
-                let outcome = failed(ErrorCode::Cancelled, "the handler was stopped");
-                self.stop(now_ms, id, number, outcome);
+                self.stop(now_ms, id, number, ErrorCode::Cancelled);
             }
             Cancelled::Queued | Cancelled::Nothing => {}
         }

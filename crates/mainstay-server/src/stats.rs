@@ -21,6 +21,7 @@ pub(crate) struct Stats {
     messages_in: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    handler_failures: AtomicU64,
     handler_panics: AtomicU64,
     handler_timeouts: AtomicU64,
     ends: Vec<AtomicU64>,
@@ -62,9 +63,12 @@ pub struct StatsSnapshot {
     pub bytes_in: u64,
     /// Bytes written to WebSockets.
     pub bytes_out: u64,
+    /// Handlers that answered with an error, or whose runtime was gone.
+    pub handler_failures: u64,
     /// Handlers that panicked.
     pub handler_panics: u64,
-    /// Handlers that took longer than the handler timeout.
+    /// Handlers that were stopped because they took longer than they may: the handler timeout, or the
+    /// deadline of a session's request.
     pub handler_timeouts: u64,
     /// How often each end came, reasons that never did left out.
     pub ends: Vec<(EndReason, u64)>,
@@ -102,6 +106,7 @@ impl Default for Stats {
             messages_in: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            handler_failures: AtomicU64::new(0),
             handler_panics: AtomicU64::new(0),
             handler_timeouts: AtomicU64::new(0),
             ends: EndReason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -137,6 +142,7 @@ impl Stats {
             messages_out: events_delivered + sum(|stats| &stats.messages_sent),
             bytes_in: sum(|stats| &stats.bytes_in),
             bytes_out: sum(|stats| &stats.bytes_out),
+            handler_failures: sum(|stats| &stats.handler_failures),
             handler_panics: sum(|stats| &stats.handler_panics),
             handler_timeouts: sum(|stats| &stats.handler_timeouts),
             ends: ends
@@ -186,6 +192,10 @@ impl Stats {
 
     pub(crate) fn count_written(&self, bytes: usize) {
         add(&self.bytes_out, bytes as u64);
+    }
+
+    pub(crate) fn count_handler_failure(&self) {
+        add(&self.handler_failures, 1);
     }
 
     pub(crate) fn count_handler_panic(&self) {

@@ -54,7 +54,7 @@ impl World {
             Effect::Deliver { channel, events } => self.deliver(shard, &channel, &events),
             Effect::Page(page) => self.turn_page(shard, page),
             Effect::Run { session, request, .. } => self.run_handler(session, &request),
-            Effect::Stop { session, number } => {
+            Effect::Stop { session, number, .. } => {
                 if let Some(server) = &mut self.server {
                     server.running.remove(&(session, number));
                 }

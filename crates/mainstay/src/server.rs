@@ -142,6 +142,7 @@ fn log_summary(stats: &StatsSnapshot) {
         accepted = stats.accepted,
         opened = stats.opened,
         commands = stats.commands,
+        handler_failures = stats.handler_failures,
         handler_panics = stats.handler_panics,
         handler_timeouts = stats.handler_timeouts,
         "stopped"

@@ -15,7 +15,7 @@ async fn stats_have_counters_and_gauges() {
     let expected = json!({
         "started_at_ms": 0, "version": env!("CARGO_PKG_VERSION"), "accepted": 0, "opened": 3,
         "commands": 0, "published": 0, "events_delivered": 0, "messages_in": 0, "messages_out": 0,
-        "bytes_in": 0, "bytes_out": 0, "handler_panics": 0, "handler_timeouts": 0,
+        "bytes_in": 0, "bytes_out": 0, "handler_failures": 5, "handler_panics": 7, "handler_timeouts": 6,
         "ends": {"peer_eof": 2}, "connections": 0, "sessions": {"connected": 0, "away": 4},
         "channels": 0, "outbox_bytes": 0, "behind": 0,
     });
@@ -64,6 +64,7 @@ async fn history_comes_by_columns() {
         "bytes_out",
         "commands",
         "events_delivered",
+        "handler_failures",
         "handler_panics",
         "handler_timeouts",
         "messages_in",

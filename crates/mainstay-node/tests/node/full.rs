@@ -81,7 +81,7 @@ fn the_deadline_of_a_handler_outlasts_a_full_log() {
     world.commit();
     world.connect(2, resume(&welcome));
     world.pass(10_000);
-    assert_eq!(world.stops, [(welcome.session, 1)]);
+    assert_eq!(world.stops, [(welcome.session, 1, true)]);
     assert_eq!(code(&world.replies(2)[0].1), Some(ErrorCode::DeadlineExceeded));
 }
 
@@ -109,7 +109,7 @@ fn a_cancellation_that_was_not_stored_is_told_at_the_next_hello() {
     world.log.fill_up();
     world.frame(1, ClientFrame::Cancel { number: 1 });
     world.commit();
-    assert_eq!(world.stops, [(welcome.session, 1)]);
+    assert_eq!(world.stops, [(welcome.session, 1, false)]);
     world.connect(2, resume(&welcome));
     let replies = world.replies(2);
     assert_eq!(replies.len(), 1);
@@ -127,7 +127,7 @@ fn an_expiry_that_was_not_stored_leaves_what_its_handler_came_to() {
     world.pass(world.config.session_expiry_ms - 1);
     world.log.fill_up();
     world.pass(1);
-    assert_eq!(world.stops, [(welcome.session, 1)]);
+    assert_eq!(world.stops, [(welcome.session, 1, false)]);
     assert_eq!(world.connect(2, resume(&welcome)).standing, Standing::Resumed);
     let replies = world.replies(2);
     assert_eq!(replies.len(), 1);

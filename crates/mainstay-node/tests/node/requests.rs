@@ -137,7 +137,7 @@ fn a_cancelled_handler_is_stopped_and_a_late_outcome_is_not_heard() {
     world.frame(1, ClientFrame::Cancel { number: 2 });
     world.frame(1, ClientFrame::Cancel { number: 1 });
     world.commit();
-    assert_eq!(world.stops, [(session, 1)]);
+    assert_eq!(world.stops, [(session, 1, false)]);
     assert_eq!(world.runs, [(session, 1), (session, 3)], "the second was taken from the queue");
     world.ran(session, 1, "late");
     world.commit();
@@ -161,13 +161,14 @@ fn deadlines_hold_for_what_runs_and_for_what_waits() {
     world.pass(99);
     assert!(world.stops.is_empty());
     world.pass(1);
-    assert_eq!(world.stops, [(session, 1)]);
+    assert_eq!(world.stops, [(session, 1, true)]);
     let codes: Vec<_> = world.replies(1).iter().map(|(n, o)| (*n, code(o))).collect();
     let late = Some(ErrorCode::DeadlineExceeded);
     assert_eq!(codes, [(1, late), (2, late)]);
     assert_eq!(world.runs, [(session, 1), (session, 3)]);
     world.pass(world.config.handler_timeout_ms);
-    assert_eq!(world.stops, [(session, 1), (session, 3)], "the server has a limit of its own");
+    let stops = [(session, 1, true), (session, 3, true)];
+    assert_eq!(world.stops, stops, "the server has a limit of its own");
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn a_handler_ends_with_its_session() {
     world.request_within(1, 1, Some(100));
     world.frame(1, ClientFrame::Bye);
     world.commit();
-    assert_eq!(world.stops, [(welcome.session, 1)]);
+    assert_eq!(world.stops, [(welcome.session, 1, false)]);
     world.ran(welcome.session, 1, "late");
     world.commit();
 }

@@ -29,7 +29,8 @@ pub(crate) struct World {
     pub(crate) closed: BTreeMap<u64, EndReason>,
     pub(crate) gone: BTreeSet<u64>,
     pub(crate) runs: Vec<(SessionId, u64)>,
-    pub(crate) stops: Vec<(SessionId, u64)>,
+    /// With whether it was late.
+    pub(crate) stops: Vec<(SessionId, u64, bool)>,
     pub(crate) notes: Vec<Note>,
     pub(crate) answers: BTreeMap<Ticket, Result<Answer, CallError>>,
     /// Everything that ever came out, as text: two runs compare by it.
@@ -142,7 +143,9 @@ impl World {
             }
             Effect::Page(page) => self.turn_page(page),
             Effect::Run { session, request, .. } => self.runs.push((session, request.number)),
-            Effect::Stop { session, number } => self.stops.push((session, number)),
+            Effect::Stop { session, number, is_late } => {
+                self.stops.push((session, number, is_late));
+            }
             Effect::Close { connection, reason, .. } => {
                 assert!(!self.closed.contains_key(&connection.0), "{connection:?} closed twice");
                 self.closed.insert(connection.0, reason);

@@ -116,7 +116,7 @@ impl Keeper {
                     self.running.insert((*session, request.number), shard);
                     shard
                 }
-                Effect::Stop { session, number } => {
+                Effect::Stop { session, number, .. } => {
                     match self.running.remove(&(*session, *number)) {
                         Some(shard) => shard,
                         None => continue,

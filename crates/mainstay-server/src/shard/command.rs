@@ -299,10 +299,13 @@ impl Shard {
         self.inputs.push(Input::Ran { session, number, outcome: end.into_outcome() });
     }
 
-    /// Stops a handler whose outcome is no longer wanted.
-    pub(super) fn stop_handler(&mut self, session: SessionId, number: u64) {
-        if let Some(task) = self.handlers.remove(&(session, number)) {
-            task.abort();
+    /// Stops a handler that is late, or whose outcome is no longer wanted.
+    pub(super) fn stop_handler(&mut self, session: SessionId, number: u64, is_late: bool) {
+        let Some(task) = self.handlers.remove(&(session, number)) else { return };
+        task.abort();
+        if is_late {
+            self.stats().count_handler_timeout();
+            tracing::warn!(%session, number, "a handler took too long");
         }
     }
 
@@ -311,10 +314,13 @@ impl Shard {
         let (connection, command) = (ticket.connection, ticket.command.as_ref());
         match end {
             HandlerEnd::Done(Ok(_)) => {}
-            HandlerEnd::Done(Err(error)) => match error.cause() {
-                Some(cause) => tracing::warn!(%connection, command, %cause, "a handler failed"),
-                None => tracing::debug!(%connection, command, %error, "a handler refused"),
-            },
+            HandlerEnd::Done(Err(error)) => {
+                self.stats().count_handler_failure();
+                match error.cause() {
+                    Some(cause) => tracing::warn!(%connection, command, %cause, "a handler failed"),
+                    None => tracing::debug!(%connection, command, %error, "a handler refused"),
+                }
+            }
             HandlerEnd::Panicked(panic) => {
                 self.stats().count_handler_panic();
                 tracing::error!(%connection, command, panic = panic.as_str(), "a handler panicked");
@@ -324,6 +330,7 @@ impl Shard {
                 tracing::warn!(%connection, command, "a handler took too long");
             }
             HandlerEnd::Lost => {
+                self.stats().count_handler_failure();
                 tracing::error!(
                     %connection,
                     command,

@@ -173,7 +173,9 @@ impl Shard {
             Effect::Run { connection, session, principal, request } => {
                 self.run_for_session(connection.into(), session, principal, request);
             }
-            Effect::Stop { session, number } => self.stop_handler(session, number),
+            Effect::Stop { session, number, is_late } => {
+                self.stop_handler(session, number, is_late);
+            }
             Effect::Close { connection, reason, detail } => {
                 self.close_connection(now, connection.into(), reason, &detail);
             }

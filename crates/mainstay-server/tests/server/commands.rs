@@ -168,13 +168,14 @@ fn a_handler_whose_runtime_is_gone_fails_and_its_connection_goes_on() {
     let mut client = server.client();
     client.send(json!({ "requestID": 1, "command": "wait" }).to_string());
     wait_until("the command to run", || server.stats().commands == 1);
-    let TestServer { server: _server, runtime } = server;
+    let TestServer { server, runtime } = server;
     runtime.shutdown_background();
     let reply = client.receive();
     assert_eq!((&reply["requestID"], &reply["success"]), (&json!(1), &json!(false)));
     // What needs no runtime needs none, and what does is told so.
     client.check_alive(2);
     assert_eq!(client.request(3, "wait")["success"], false);
+    assert_eq!(server.stats().handler_failures, 2);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod commands;
 mod drain;
 mod eof_causes;
 mod files;
+mod handlers;
 mod handshake;
 mod hub;
 mod mounted;

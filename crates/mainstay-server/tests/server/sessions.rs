@@ -112,7 +112,7 @@ impl Peer {
         }));
     }
 
-    fn request(&mut self, number: u64, command: &str) {
+    pub(crate) fn request(&mut self, number: u64, command: &str) {
         self.say(json!({
             "type": "request", "number": number, "command": command, "payload": null,
         }));
