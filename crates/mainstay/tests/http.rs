@@ -436,6 +436,19 @@ fn a_session_is_seen_sent_to_asked_and_ended() {
     let place = server.publish("news", &json!("all"));
     assert_eq!(session.hear("event").unwrap()["offset"], place["offset"]);
 
+    // It has heard the event and has not acknowledged it.
+    let listed = |filter: &str| {
+        let (status, list) = server.get(&format!("/v1/sessions?prefix={}&{filter}", &id[..4]));
+        assert_eq!((status, &list["next"]), (200, &Value::Null));
+        list["sessions"].as_array().map(Vec::len)
+    };
+    assert_eq!(listed("state=connected&behind=true"), Some(1));
+    assert_eq!((listed("behind=false"), listed("state=away")), (Some(0), Some(0)));
+    assert_eq!(listed("principal=ann"), Some(0));
+    let channels = server.get("/v1/channels?prefix=ne").1;
+    assert_eq!(channels["channels"][0]["name"], "news");
+    assert_eq!(server.get("/v1/channels?prefix=nothing").1, json!({"channels": []}));
+
     let body = json!({"session": id, "payload": "only you"}).to_string();
     assert_eq!(ask(server.api, "POST", "/v1/send", "", &body).0, 200);
     let event = session.hear("event").unwrap();
