@@ -86,6 +86,7 @@ pub(crate) struct MemberBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only channels whose names begin so: up to 128 bytes of what a name may hold. Those of inboxes begin
     /// with `$session/` or `$principal/`.
@@ -99,6 +100,7 @@ pub(crate) struct ListQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Which.
     #[param(example = "news")]
@@ -111,6 +113,7 @@ pub(crate) struct HistoryQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PresenceQuery {
     /// Which.
     #[param(example = "news")]

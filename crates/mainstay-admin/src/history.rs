@@ -98,6 +98,7 @@ pub(crate) struct HistoryBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Only samples taken after this moment, in milliseconds since 1970.
     pub(crate) after: Option<u64>,

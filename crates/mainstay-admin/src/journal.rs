@@ -54,6 +54,7 @@ pub(crate) struct JournalBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct JournalRouteQuery {
     /// Only what concerns this session and its connections.
     pub(crate) session: Option<String>,

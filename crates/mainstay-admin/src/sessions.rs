@@ -137,6 +137,7 @@ pub(crate) struct OutcomeBody {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only sessions whose ids begin so: up to 32 hexadecimal digits.
     #[param(example = "8f3a")]

@@ -430,3 +430,27 @@ async fn the_document_lists_every_route_and_its_examples_are_read() {
         assert_eq!(bench.post(&path, &example).await.0, 200, "{path}");
     }
 }
+
+#[test]
+fn the_document_says_where_parameters_stand_and_which_may_be_left_out() {
+    let document = serde_json::to_value(crate::document()).expect("JSON");
+    let mut required = BTreeSet::new();
+    for (method, path) in every_route() {
+        let route = &document["paths"][&path][method.to_lowercase()];
+        for parameter in route["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().expect("a name");
+            let place = match name {
+                "Last-Event-ID" | "Idempotency-Key" => "header",
+                _ if path.contains(&format!("{{{name}}}")) => "path",
+                _ => "query",
+            };
+            assert_eq!(parameter["in"], place, "{name} of {path}");
+            if place == "query" && parameter["required"] == true {
+                required.insert(format!("{name} of {path}"));
+            }
+        }
+    }
+    let expected =
+        ["/events", "/v1/history", "/v1/presence"].map(|path| format!("channel of {path}"));
+    assert_eq!(required, expected.into());
+}
