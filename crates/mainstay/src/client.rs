@@ -1,12 +1,12 @@
 //! `mainstay client`: one connection, commands out, replies in.
 
 mod conversation;
+pub(crate) mod dial;
 mod editor;
 mod event;
 mod output;
 mod source;
 pub(crate) mod target;
-pub(crate) mod trust;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -21,10 +21,10 @@ use mainstay_client::{Client, ConnectError};
 use crate::settings::kind::{self, Kind};
 use crate::{EXIT_FAILED, EXIT_USAGE, stdin, stop};
 use conversation::{Conversation, Outcome};
+use dial::DialArguments;
 use event::Event;
 use output::Output;
 use source::Source;
-use trust::TrustArguments;
 
 /// Connect to a server and exchange commands with it
 ///
@@ -62,16 +62,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     payload: String,
 
-    /// The server: host and port, or a whole ws:// or wss:// URL
-    #[arg(long, value_name = "HOST:PORT|URL", default_value = "localhost:8080")]
-    address: String,
-
-    /// The path of the server's WebSocket endpoint [default: /server, or the URL's]
-    #[arg(long, value_name = "PATH", value_parser = read_path)]
-    path: Option<String>,
-
     #[command(flatten)]
-    trust: TrustArguments,
+    dial: DialArguments,
 
     /// Listen to this channel; can be given more than once
     #[arg(long = "channel", value_name = "NAME")]
@@ -112,7 +104,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn converse(arguments: Arguments) -> ExitCode {
-    let url = target::url(&arguments.address, arguments.path.as_deref(), &arguments.channels);
+    let url = arguments.dial.url(&arguments.channels);
     let mut stop = match stop::listen() {
         Ok(stop) => stop,
         Err(error) => return fail(EXIT_FAILED, &error.to_string()),
@@ -121,11 +113,14 @@ async fn converse(arguments: Arguments) -> ExitCode {
         true => Output::json(),
         false => Output::human(),
     };
-    let tls = match arguments.trust.read() {
+    let tls = match arguments.dial.tls() {
         Ok(tls) => tls,
         Err(problem) => return fail(EXIT_USAGE, &problem),
     };
-    let builder = Client::builder(&url).origin(&target::origin(&url)).tls(tls);
+    let mut builder = Client::builder(&url).origin(&target::origin(&url)).tls(tls);
+    for (name, value) in &arguments.dial.headers {
+        builder = builder.header(name, value);
+    }
     let client = tokio::select! {
         _ = stop.asked() => return ExitCode::SUCCESS,
         connected = builder.connect() => match connected {
@@ -191,10 +186,6 @@ fn fail(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn read_path(text: &str) -> Result<String, String> {
-    kind::EndpointPath::read(text)
-}
-
 fn read_interval(text: &str) -> Result<Duration, String> {
     let interval = kind::Duration::read(text)?;
     match interval.is_zero() {
@@ -230,7 +221,7 @@ mod tests {
     #[test]
     fn the_defaults_need_no_words() {
         let arguments = parse(&[]).unwrap();
-        assert_eq!(arguments.address, "localhost:8080");
+        assert_eq!(arguments.dial.url(&[]), "ws://localhost:8080/server");
         assert_eq!((arguments.command, arguments.every, arguments.count), (None, None, None));
     }
 

@@ -11,29 +11,16 @@ use mainstay_client::{
 use tokio::task::JoinHandle;
 
 use super::print::{Format, Status, complain};
+use crate::client::dial::DialArguments;
 use crate::client::target;
-use crate::client::trust::TrustArguments;
-use crate::settings::kind::{EndpointPath, Kind};
 use crate::stop::{self, Stop};
 use crate::{EXIT_FAILED, EXIT_USAGE};
 
 /// Flags that all commands of a session have.
 #[derive(clap::Args)]
 pub(super) struct LinkArguments {
-    /// The server: host and port, or a whole ws:// or wss:// URL
-    #[arg(long, value_name = "HOST:PORT|URL", default_value = "localhost:8080")]
-    pub(super) address: String,
-
-    /// The path of the server's WebSocket endpoint [default: /server, or the URL's]
-    #[arg(long, value_name = "PATH", value_parser = EndpointPath::read)]
-    path: Option<String>,
-
     #[command(flatten)]
-    trust: TrustArguments,
-
-    /// One more header of the handshake, such as "Authorization: Bearer …"
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = read_header)]
-    headers: Vec<(String, String)>,
+    dial: DialArguments,
 
     /// How frames are written: json or protobuf
     #[arg(long, value_name = "ENCODING", default_value = "json", value_parser = read_encoding)]
@@ -93,8 +80,8 @@ impl LinkArguments {
     /// Opens the session; `None` if the command was stopped first. With a state file it begins
     /// without a connection: what is to be kept is kept there.
     pub(super) async fn open(&self, state: Option<&Path>) -> Result<Option<Link>, Failure> {
-        let url = target::url(&self.address, self.path.as_deref(), &[]);
-        let tls = self.trust.read();
+        let url = self.dial.url(&[]);
+        let tls = self.dial.tls();
         let tls = tls.map_err(|message| Failure { code: EXIT_USAGE, message })?;
         let mut stop = stop::listen()?;
         let client = concat!("mainstay/", env!("CARGO_PKG_VERSION"));
@@ -103,7 +90,7 @@ impl LinkArguments {
             .tls(tls)
             .encoding(self.encoding)
             .client_name(client);
-        for (name, value) in &self.headers {
+        for (name, value) in &self.dial.headers {
             builder = builder.header(name, value);
         }
         let opening = async {
@@ -183,9 +170,4 @@ fn read_encoding(text: &str) -> Result<Encoding, String> {
         "protobuf" => Ok(Encoding::Protobuf),
         _ => Err("an encoding is json or protobuf".to_owned()),
     }
-}
-
-fn read_header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
