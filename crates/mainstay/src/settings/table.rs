@@ -141,8 +141,7 @@ settings! {
             "One host cannot take all places. Behind a reverse proxy everybody has the proxy's \
              address: name `client_address_header`, or raise it.";
         client_address_header: Header = "none",
-            "Header in which a proxy says where a client comes from, such as X-Forwarded-For, or \
-             `none`",
+            "Header of a proxy with the client's address (X-Forwarded-For), or `none`",
             "The last address in it counts, for limits and in logs. DANGEROUS unless the proxy sets \
              it or adds to it on every request: a client that sends it itself comes from wherever \
              it likes.";
