@@ -364,6 +364,7 @@ impl Node {
             self.staged.delivers.remove(name);
             self.staged.grown.remove(name);
             self.staged.appended.remove(name);
+            self.timers.disarm(&Timer::Trim { channel: name.clone() });
         }
     }
 
@@ -470,6 +471,8 @@ impl Node {
         if !channel.has_events() {
             // What was damaged had no size that could be taken off.
             self.channels.bytes -= std::mem::take(&mut channel.bytes);
+            channel.trim_at_ms = None;
+            self.timers.disarm(&Timer::Trim { channel: name.clone() });
         }
         self.channels.event_count -= count as u64;
         if count > 0 {

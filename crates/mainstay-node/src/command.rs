@@ -89,7 +89,8 @@ impl Node {
     /// The session is over: nobody will reply.
     pub(crate) fn settle_commands(&mut self, id: SessionId) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
-        for (_, command) in entry.session.settle_all() {
+        for (number, command) in entry.session.settle_all() {
+            self.timers.disarm(&Timer::Command { session: id, number });
             let outcome = match command.is_sent {
                 true => Outcome::Indeterminate,
                 false => failed(ErrorCode::NeverRan, "the session has ended"),

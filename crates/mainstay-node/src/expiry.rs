@@ -59,6 +59,7 @@ impl Node {
                 if let Some((number, _)) = entry.session.running() {
                     // Nobody is left who would stop it at its deadline.
                     self.handlers.remove(&(id, number));
+                    self.timers.disarm(&Timer::Handler { session: id, number });
                     let stop = Effect::Stop { session: id, number, is_late: false };
                     self.staged.effects.push(stop);
                     // If the end finds no room in the log the session goes on, and this is known.
@@ -75,6 +76,8 @@ impl Node {
         for channel in rooms {
             self.leave_room(now_ms, &channel, id);
         }
+        self.timers.disarm(&Timer::Expire { session: id });
+        self.timers.disarm(&Timer::Leave { session: id });
         self.delete_session_inbox(id);
     }
 
@@ -91,6 +94,7 @@ impl Node {
     fn forget_oldest(&mut self) {
         let Some((_, id)) = self.tombstone_order.pop_first() else { return };
         self.tombstones.remove(&id);
+        self.timers.disarm(&Timer::Forget { session: id });
         self.staged.writes.push(Write::DeleteSession { session: id });
     }
 

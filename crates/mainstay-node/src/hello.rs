@@ -148,6 +148,8 @@ impl Node {
             pace: Pace::Live,
         });
         self.links.insert(connection, id);
+        self.timers.disarm(&Timer::Expire { session: id });
+        self.timers.disarm(&Timer::Leave { session: id });
         self.note_resumed(now_ms, connection, id, away_since_ms, hello);
         self.drop_outcomes(id, hello.unanswered_from);
         let accepted = self.sessions.get(&id).map_or(0, |e| e.session.record().accepted);

@@ -328,7 +328,30 @@ impl Node {
         let mut rest = subscriber_counts.into_iter();
         assert!(rest.all(is_expected), "whoever listens listens to a channel");
         assert_eq!(self.tombstones.len(), self.tombstone_order.len(), "tombstones");
-        self.timers.count()
+        for timer in self.timers.iter() {
+            assert!(self.has_reason(timer), "{timer:?} waits for nothing");
+        }
+        self.timers.iter().count()
+    }
+
+    /// Whether there is still what a timer looks at.
+    fn has_reason(&self, timer: &Timer) -> bool {
+        let is = |session, what: &dyn Fn(&Entry) -> bool| {
+            self.sessions.get(session).is_some_and(|entry| what(entry))
+        };
+        match timer {
+            Timer::Handler { session, number } => is(session, &|entry| {
+                entry.session.running().is_some_and(|(running, _)| running == *number)
+            }),
+            Timer::Command { session, .. } => {
+                is(session, &|entry| entry.session.command_count() > 0)
+            }
+            Timer::Leave { session } => is(session, &|entry| !entry.lingering.is_empty()),
+            Timer::Expire { session } => is(session, &|entry| entry.link.is_none()),
+            Timer::Forget { session } => self.tombstones.contains_key(session),
+            Timer::Trim { channel } => self.channels.get(channel).is_some_and(Channel::has_events),
+            Timer::Gather { .. } | Timer::Keys => true,
+        }
     }
 
     /// Reads what the log holds into memory: of sessions their records, of channels their bounds.

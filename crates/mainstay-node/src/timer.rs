@@ -26,8 +26,8 @@ pub(crate) enum Timer {
     Keys,
 }
 
-/// Timers by time. Each is armed for one moment at most: what comes and goes all day, such as a
-/// client that reconnects, leaves nothing behind here.
+/// Timers by time. Each is armed for one moment at most, and taken back once there is nothing left that
+/// it could find: what comes and goes all day leaves nothing behind here.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     by_time: BTreeSet<(u64, Timer)>,
@@ -57,8 +57,9 @@ impl Timers {
         self.armed.contains_key(timer)
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.armed.len()
+    /// All that are armed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Timer> {
+        self.armed.keys()
     }
 
     pub(crate) fn next(&self) -> Option<u64> {

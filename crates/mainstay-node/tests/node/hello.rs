@@ -1,6 +1,8 @@
 use mainstay_log::Log as _;
 use mainstay_node::{Call, Effect, Target};
-use mainstay_wire::session::{ClientFrame, Hello, Payload, ServerFrame, Standing, Start, Token};
+use mainstay_wire::session::{
+    ClientFrame, Delivery, Hello, Payload, PresenceMode, ServerFrame, Standing, Start, Token,
+};
 use mainstay_wire::{ChannelName, EndReason};
 
 use crate::log::Peek;
@@ -219,6 +221,36 @@ fn a_client_that_reconnects_all_day_leaves_no_timers_behind() {
         world.pass(900);
     }
     assert!(world.node.audit() < 10, "{} timers", world.node.audit());
+}
+
+#[test]
+fn what_is_over_leaves_no_timers_behind() {
+    let mut world = World::with(|config| config.session_count_max = 3);
+    for key in (0..100).map(|round| round * 3) {
+        let welcome = world.connect(key, hello());
+        let session = welcome.session;
+        world.subscribe_with(key, "room", Start::Now, Delivery::Every, PresenceMode::Join);
+        world.commit();
+        world.cut(key);
+        let welcome = world.connect(key + 1, resume(&welcome));
+        world.request(key + 1, 1);
+        let (command, payload) = ("show".to_owned(), Payload::NULL);
+        world.call(Call::Command { to: session, command, payload, deadline_ms: 3_600_000 });
+        let to = Target::Session(session);
+        world.ask(Call::Send { to, payload: Payload::NULL, key: None }).expect("sent");
+        assert_eq!(world.connect(key + 2, resume(&welcome)).standing, Standing::Resumed);
+        world.frame(key + 2, ClientFrame::Bye);
+        world.commit();
+        assert!(world.node.audit() <= 3, "{} timers", world.node.audit());
+    }
+    // Those that expire are remembered, as many as there may be.
+    for key in 1_000..1_100 {
+        world.connect(key, hello());
+        world.cut(key);
+        world.commit();
+        world.pass(world.config.session_expiry_ms);
+    }
+    assert!(world.node.audit() <= 5, "{} timers", world.node.audit());
 }
 
 #[test]
