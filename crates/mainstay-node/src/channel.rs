@@ -16,8 +16,12 @@ pub(crate) struct Channels {
     by_name: BTreeMap<ChannelName, Channel>,
     /// Those that hold nothing and that nobody listens to, by since when: the first to make room.
     idle: BTreeSet<(u64, ChannelName)>,
-    /// Channels that count against their limit: inboxes of sessions have that of the sessions.
+    /// The same for inboxes of principals, none of whose sessions is left.
+    idle_inboxes: BTreeSet<(u64, ChannelName)>,
+    /// Channels that count against their limit: inboxes apart.
     counted: usize,
+    /// Inboxes of principals. Those of sessions go with them.
+    inbox_count: usize,
     /// How many channels each client keeps from being idle.
     accounts: BTreeMap<Account, usize>,
     /// Bytes of payloads in all, and how many events they are of.
@@ -38,6 +42,8 @@ pub(crate) struct Channel {
     front: VecDeque<(u64, u32)>,
     /// For when the trimming of its oldest event is armed.
     trim_at_ms: Option<u64>,
+    /// Whether it is the inbox of a principal with sessions, there or away.
+    is_owned: bool,
     idle_since_ms: Option<u64>,
     /// Whom it counts against while it is not idle: who put the first of its events there, or while there
     /// are none, who was first to listen.
@@ -81,6 +87,7 @@ impl Channel {
             subscriber_count: 0,
             front: VecDeque::new(),
             trim_at_ms: None,
+            is_owned: false,
             idle_since_ms: None,
             account: Account::decode(&keep.record.settings),
         }
@@ -115,7 +122,8 @@ impl Channels {
     }
 
     pub(crate) fn insert(&mut self, now_ms: u64, name: ChannelName, channel: Channel) {
-        self.counted += usize::from(!name.is_session_inbox());
+        self.counted += usize::from(!name.is_inbox());
+        self.inbox_count += usize::from(is_principal_inbox(&name));
         self.bytes += channel.bytes;
         self.event_count += channel.event_count();
         self.charge(channel.account.as_ref());
@@ -125,18 +133,19 @@ impl Channels {
 
     pub(crate) fn remove(&mut self, name: &ChannelName) {
         let Some(channel) = self.by_name.remove(name) else { return };
-        self.counted -= usize::from(!name.is_session_inbox());
+        self.counted -= usize::from(!name.is_inbox());
+        self.inbox_count -= usize::from(is_principal_inbox(name));
         self.bytes -= channel.bytes;
         self.event_count -= channel.event_count();
         match channel.idle_since_ms {
             Some(since_ms) => {
-                self.idle.remove(&(since_ms, name.clone()));
+                self.idle_like(name).remove(&(since_ms, name.clone()));
             }
             None => self.discharge(channel.account.as_ref()),
         }
     }
 
-    /// How many there are, inboxes of sessions apart.
+    /// How many there are, inboxes apart.
     pub(crate) fn count(&self) -> usize {
         self.counted
     }
@@ -156,8 +165,9 @@ impl Channels {
 
     /// Counts again what is otherwise counted along.
     pub(crate) fn audit(&self) {
-        let counted = self.by_name.keys().filter(|name| !name.is_session_inbox()).count();
-        assert_eq!(self.counted, counted, "channels");
+        let count = |is: fn(&ChannelName) -> bool| self.by_name.keys().filter(|n| is(n)).count();
+        assert_eq!(self.counted, count(|name| !name.is_inbox()), "channels");
+        assert_eq!(self.inbox_count, count(is_principal_inbox), "inboxes of principals");
         assert_eq!(self.bytes, self.by_name.values().map(|c| c.bytes).sum::<u64>(), "bytes");
         let event_count: u64 = self.by_name.values().map(Channel::event_count).sum();
         assert_eq!(self.event_count, event_count, "events");
@@ -167,7 +177,8 @@ impl Channels {
             *accounts.entry(account.clone()).or_default() += 1;
         }
         assert_eq!(self.accounts, accounts, "channels of each client");
-        for (since_ms, name) in &self.idle {
+        assert!(self.idle.iter().all(|(_, name)| !name.is_inbox()), "inboxes are idle apart");
+        for (since_ms, name) in self.idle.iter().chain(&self.idle_inboxes) {
             let channel = self.by_name.get(name);
             let is_idle = |channel: &Channel| {
                 channel.idle_since_ms == Some(*since_ms) && !channel.has_events()
@@ -175,7 +186,7 @@ impl Channels {
             assert!(channel.is_some_and(is_idle), "{name} is idle");
         }
         let marked = self.by_name.values().filter(|channel| channel.idle_since_ms.is_some());
-        assert_eq!(self.idle.len(), marked.count(), "idle channels");
+        assert_eq!(self.idle.len() + self.idle_inboxes.len(), marked.count(), "idle channels");
     }
 
     /// What all events weigh, empty ones too.
@@ -199,6 +210,18 @@ impl Channels {
             channel.subscriber_count = channel.subscriber_count.saturating_sub(1);
         }
         self.note_idle(now_ms, name);
+    }
+
+    /// Whether the principal whose inbox this is has sessions.
+    pub(crate) fn own(&mut self, now_ms: u64, inbox: &ChannelName, is_owned: bool) {
+        if let Some(channel) = self.by_name.get_mut(inbox) {
+            channel.is_owned = is_owned;
+        }
+        self.note_idle(now_ms, inbox);
+    }
+
+    fn idle_like(&mut self, name: &ChannelName) -> &mut BTreeSet<(u64, ChannelName)> {
+        if name.is_inbox() { &mut self.idle_inboxes } else { &mut self.idle }
     }
 
     /// From now on a channel counts against this client.
@@ -229,19 +252,19 @@ impl Channels {
 
     fn note_idle(&mut self, now_ms: u64, name: &ChannelName) {
         let Some(channel) = self.by_name.get_mut(name) else { return };
-        let is_idle =
-            channel.subscriber_count == 0 && !channel.has_events() && !name.is_session_inbox();
+        let is_kept = channel.subscriber_count > 0 || channel.has_events() || channel.is_owned;
+        let is_idle = !is_kept && !name.is_session_inbox();
         match (is_idle, channel.idle_since_ms) {
             (true, None) => {
                 channel.idle_since_ms = Some(now_ms);
                 let account = channel.account.clone();
-                self.idle.insert((now_ms, name.clone()));
+                self.idle_like(name).insert((now_ms, name.clone()));
                 self.discharge(account.as_ref());
             }
             (false, Some(since_ms)) => {
                 channel.idle_since_ms = None;
                 let account = channel.account.clone();
-                self.idle.remove(&(since_ms, name.clone()));
+                self.idle_like(name).remove(&(since_ms, name.clone()));
                 self.charge(account.as_ref());
             }
             _ => {}
@@ -268,13 +291,16 @@ impl Node {
     }
 
     /// Makes sure that a channel exists. At the limit the one that has been idle for longest makes
-    /// room.
+    /// room. Inboxes neither need room nor make it: of those that no session and no message needs as many
+    /// are kept as there may be sessions.
     pub(crate) fn open_channel(&mut self, now_ms: u64, name: &ChannelName) -> Result<(), Failure> {
         if self.channels.get(name).is_some() {
             return Ok(());
         }
         let count_max = self.config.channel_count_max;
-        if !name.is_session_inbox() && self.channels.counted >= count_max {
+        if is_principal_inbox(name) {
+            self.forget_idle_inboxes();
+        } else if !name.is_inbox() && self.channels.counted >= count_max {
             let Some((_, idle)) = self.channels.idle.first().cloned() else {
                 let message = format!("there are {count_max} channels already");
                 return Err(Failure { code: ErrorCode::TooManyChannels, message });
@@ -290,11 +316,26 @@ impl Node {
         let keep =
             ChannelKeep { record: record.clone(), first: Offset(1), head: Offset::ZERO, bytes: 0 };
         self.staged.writes.push(Write::PutChannel { channel: name.clone(), record });
-        self.channels.insert(now_ms, name.clone(), Channel::of(&keep));
+        self.insert_channel(now_ms, name.clone(), Channel::of(&keep));
         if owner.is_some_and(|session| self.listens(session, name)) {
             self.channels.join(now_ms, name, None);
         }
         Ok(())
+    }
+
+    /// Takes a channel into memory.
+    pub(crate) fn insert_channel(&mut self, now_ms: u64, name: ChannelName, mut channel: Channel) {
+        let owner = name.inbox_principal();
+        channel.is_owned = owner.is_some_and(|owner| self.principals.count(&owner) > 0);
+        self.channels.insert(now_ms, name, channel);
+    }
+
+    fn forget_idle_inboxes(&mut self) {
+        while self.channels.inbox_count >= self.config.session_count_max
+            && let Some((_, inbox)) = self.channels.idle_inboxes.first().cloned()
+        {
+            self.delete_channel(&inbox);
+        }
     }
 
     /// The first event of a channel that holds none: from now on it counts against whose event it is.
@@ -540,6 +581,11 @@ impl Node {
             self.timers.arm(at_ms, Timer::Trim { channel: name.clone() });
         }
     }
+}
+
+/// Sessions' inboxes have the limit of the sessions.
+fn is_principal_inbox(name: &ChannelName) -> bool {
+    name.is_inbox() && !name.is_session_inbox()
 }
 
 /// What an event weighs besides its payload, in a log's bound.

@@ -6,7 +6,8 @@ pub struct NodeConfig {
     /// The server's name and version, for welcomes.
     pub server: String,
     /// Sessions in all. Default 100,000: each costs some hundred bytes. Past it a hello is closed
-    /// with `server_behind`.
+    /// with `server_behind`. As many inboxes of principals are kept that no session and no message
+    /// needs; past it those go that have been idle for longest.
     pub session_count_max: usize,
     /// Sessions of one principal. Default 100: a person with some devices and many tabs. Past it a
     /// hello is closed with `server_behind`.
@@ -34,7 +35,8 @@ pub struct NodeConfig {
     /// longer either, whichever encoding they are told in: past it a handler's outcome becomes
     /// `too_big`, and a call gets that.
     pub message_bytes_max: u32,
-    /// Channels in all, inboxes apart. Default 100,000. Past it: `too_many_channels`.
+    /// Channels in all, inboxes apart. Default 100,000. Past it the one that has been idle for longest
+    /// makes room, or there is none: `too_many_channels`.
     pub channel_count_max: usize,
     /// Channels that hold something, or are listened to, because of one principal, or of one address
     /// without a principal. Default 10,000, so that no client takes the place of all others. Past it:

@@ -68,6 +68,8 @@ impl Node {
                 }
                 if let Some(principal) = &entry.session.record().principal {
                     self.principals.remove(principal, id);
+                    let is_owned = self.principals.count(principal) > 0;
+                    self.channels.own(now_ms, &ChannelName::principal_inbox(principal), is_owned);
                 }
                 entry.lingering
             }

@@ -75,7 +75,7 @@ pub struct Counts {
     pub connected: usize,
     /// Sessions without one.
     pub away: usize,
-    /// Channels, inboxes of sessions apart.
+    /// Channels, inboxes apart.
     pub channels: usize,
 }
 
@@ -387,7 +387,7 @@ impl Node {
                 if channel.has_events() {
                     self.timers.arm(now_ms, Timer::Trim { channel: name.clone() });
                 }
-                self.channels.insert(now_ms, name, channel);
+                self.insert_channel(now_ms, name, channel);
             }
         }
     }

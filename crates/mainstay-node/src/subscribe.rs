@@ -221,6 +221,7 @@ impl Node {
         let inbox = ChannelName::principal_inbox(principal);
         // Inboxes are not counted, so this does not fail.
         let _ = self.open_channel(now_ms, &inbox);
+        self.channels.own(now_ms, &inbox, true);
         let place: Option<(Epoch, Offset)> =
             self.channels.get(&inbox).map(|channel| (channel.epoch, channel.head));
         if let Some(entry) = self.sessions.get_mut(&id) {

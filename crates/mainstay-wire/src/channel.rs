@@ -49,6 +49,11 @@ impl ChannelName {
         ChannelName(format!("$principal/{principal}").into())
     }
 
+    /// The principal whose inbox this is.
+    pub fn inbox_principal(&self) -> Option<Principal> {
+        Principal::parse(self.0.strip_prefix("$principal/")?).ok()
+    }
+
     /// Takes a name that a server or a log of ours wrote: one of the grammar, or an inbox.
     pub fn parse_any(name: &str) -> Result<ChannelName, InvalidChannelName> {
         let is_inbox = match name.split_once('/') {
@@ -121,7 +126,9 @@ mod tests {
             assert_eq!(ChannelName::parse_any(name.as_str()), Ok(name));
         }
         assert_eq!(ChannelName::session_inbox(session).inbox_session(), Some(session));
+        assert_eq!(ChannelName::session_inbox(session).inbox_principal(), None);
         assert_eq!(ChannelName::principal_inbox(&principal).inbox_session(), None);
+        assert_eq!(ChannelName::principal_inbox(&principal).inbox_principal(), Some(principal));
         let capitals = ChannelName::parse_any("$session/ABABABABABABABABABABABABABABABAB");
         assert_eq!(capitals.map(|name| name.inbox_session()), Ok(None));
         assert_eq!(

@@ -117,6 +117,59 @@ fn what_is_larger_than_an_inbox_does_not_begin_one() {
 }
 
 #[test]
+fn the_limit_of_channels_takes_nobodys_inbox_away() {
+    let mut world = World::with(|config| config.channel_count_max = 1);
+    world.emit("news", "x");
+    let welcome = world.connect_as(1, Some("ann"), hello());
+    world.connect_as(2, Some("bob"), hello());
+    world.cut(2);
+    world.commit();
+    for to in [Target::Session(welcome.session), Target::Principal(principal("ann"))] {
+        world.ask(send(to)).expect("an inbox needs no room among the channels");
+    }
+    world.emit("news", "x");
+    world.pass(world.config.channel_retention.age_max_ms);
+    let epoch = look_at(&mut world, "$principal/bob").expect("it is there").epoch;
+    let is_refused = |world: &mut World, channel| {
+        let ticket = world.emit(channel, "x");
+        world.commit();
+        world.answers[&ticket].is_err()
+    };
+    assert!(!is_refused(&mut world, "other"), "news is empty and makes room");
+    assert!(is_refused(&mut world, "third"), "and no inbox does");
+    let view = look_at(&mut world, "$principal/bob").expect("it is still there");
+    assert_eq!(view.epoch, epoch);
+    assert_eq!(world.node.counts().channels, 1);
+}
+
+#[test]
+fn inboxes_that_nobody_needs_are_kept_as_many_as_there_may_be_sessions() {
+    let mut world = World::with(|config| config.session_count_max = 2);
+    let come_and_go = |world: &mut World, key, who| {
+        world.connect_as(key, Some(who), hello());
+        world.frame(key, ClientFrame::Bye);
+        world.commit();
+        world.pass(1);
+    };
+    come_and_go(&mut world, 1, "ann");
+    come_and_go(&mut world, 2, "bob");
+    world.ask(send(Target::Principal(principal("ann")))).expect("her inbox is known");
+    come_and_go(&mut world, 3, "eve");
+    assert!(look_at(&mut world, "$principal/bob").is_none(), "idle for longest");
+    assert!(look_at(&mut world, "$principal/ann").is_some(), "there is a message in it");
+    // Whoever has a session, there or away, keeps the inbox.
+    let zoe = world.connect_as(4, Some("zoe"), hello());
+    let inbox = world.subscribed(4, "$principal/zoe").expect("said");
+    world.cut(4);
+    for (key, who) in [(5, "dan"), (6, "kim")] {
+        come_and_go(&mut world, key, who);
+    }
+    let cursors = vec![cursor("$principal/zoe", inbox.epoch, 0)];
+    world.connect_as(7, Some("zoe"), Hello { cursors, ..resume(&zoe) });
+    assert!(world.gaps(7).is_empty(), "{:?}", world.gaps(7));
+}
+
+#[test]
 fn nobody_has_an_inbox_without_a_session() {
     let (mut world, welcome, inbox, _) = connected();
     world.frame(1, ClientFrame::Bye);
@@ -228,7 +281,7 @@ fn a_principals_inbox_keeps_the_newest_and_outlives_its_sessions() {
 
 #[test]
 fn inboxes_of_principals_who_are_gone_are_bounded() {
-    let mut world = World::with(|config| config.channel_count_max = 5);
+    let mut world = World::with(|config| config.session_count_max = 5);
     for key in 0..50 {
         world.connect_as(key, Some(&format!("p{key}")), hello());
         world.frame(key, ClientFrame::Bye);
