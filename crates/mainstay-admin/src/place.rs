@@ -42,15 +42,14 @@ impl Place {
             // A channel of which nothing is known yet has no epoch that would mean anything.
             None if view.head == Offset::ZERO => return Reach::Head,
             None => self.epoch = Some(view.epoch),
-            Some(epoch) if epoch == view.epoch => {}
+            Some(epoch) if epoch == view.epoch && self.offset <= view.head => {}
             Some(epoch) => {
-                // The page was read from behind an offset of the log that is gone.
+                // The page was read from behind an offset of a log that is gone, or that knew more than
+                // this one: it was set back, and gives that offset a second time.
                 news.push_back(News::Gap(self.begin_anew(epoch, view)));
                 return if self.offset < view.head { Reach::Behind } else { Reach::Head };
             }
         }
-        // A place that no event has reached yet can only have been made up.
-        self.offset = self.offset.min(view.head);
         for event in events {
             if event.offset <= self.offset {
                 continue;
@@ -216,8 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beyond_the_newest_event_hears_of_the_next() {
-        check(place(Some(1), 99), view(1, 1, 5), &[], &[], (1, 5), Reach::Head);
+    fn a_place_beyond_the_newest_event_is_one_of_a_log_that_was_set_back() {
+        check(place(Some(1), 9), view(1, 3, 5), &[], &["10..? epoch"], (1, 2), Reach::Behind);
+        check(place(Some(1), 9), view(1, 1, 0), &[], &["10..? epoch"], (1, 0), Reach::Head);
     }
 
     #[test]

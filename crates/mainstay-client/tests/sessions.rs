@@ -85,7 +85,11 @@ impl Talk {
     }
 
     async fn subscribed(&mut self, epoch: u64, offset: u64) {
-        let (epoch, offset, head) = (Epoch(epoch), Offset(offset), Offset(offset));
+        self.subscribed_at(epoch, offset, offset).await;
+    }
+
+    async fn subscribed_at(&mut self, epoch: u64, offset: u64, head: u64) {
+        let (epoch, offset, head) = (Epoch(epoch), Offset(offset), Offset(head));
         let subscribed = Subscribed { channel: news(), epoch, offset, head, member_count: 0 };
         self.say(ServerFrame::Subscribed(subscribed)).await;
     }
@@ -213,7 +217,7 @@ async fn a_subscription_goes_on_over_connections_without_duplicates() {
     let (mut talk, hello) = Talk::welcome(&server, Standing::Resumed, 0).await;
     let cursor = &hello.cursors[0];
     assert_eq!((cursor.epoch, cursor.offset), (Epoch(5), Offset(11)), "12 is not done with");
-    talk.subscribed(5, 11).await;
+    talk.subscribed_at(5, 11, 21).await;
     talk.event(12).await;
     talk.say(ServerFrame::Gap(Gap {
         channel: news(),

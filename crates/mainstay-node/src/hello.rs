@@ -45,13 +45,15 @@ impl Node {
         }
         match self.tombstone(id) {
             Some(record) => {
-                let accepted = record.accepted;
-                let is_own = record.principal == arrival.principal
-                    && Session::load(id, record, None).admits(&token);
-                if !is_own {
+                let expired = Session::load(id, record, None);
+                if !expired.admits(&token) || expired.record().principal != arrival.principal {
                     return self.refuse_resume(connection, id);
                 }
-                self.begin(now_ms, arrival, &hello, Standing::Expired, accepted);
+                let (standing, accepted) = match expired.check(&hello) {
+                    Ok(()) => (Standing::Expired, expired.record().accepted),
+                    Err(_) => (Standing::Unknown, 0),
+                };
+                self.begin(now_ms, arrival, &hello, standing, accepted);
             }
             None => self.begin(now_ms, arrival, &hello, Standing::Unknown, 0),
         }
@@ -122,13 +124,17 @@ impl Node {
         id: SessionId,
         token: &Token,
     ) {
-        let Arrival { connection, principal, source } = arrival;
+        let Arrival { connection, source, .. } = arrival;
         let Some(entry) = self.sessions.get(&id) else { return };
-        if !entry.session.admits(token) || entry.session.record().principal != principal {
+        if !entry.session.admits(token) || entry.session.record().principal != arrival.principal {
             return self.refuse_resume(connection, id);
         }
-        if let Err(violation) = entry.session.check(hello) {
-            return self.close(connection, EndReason::SessionViolation, &violation.to_string());
+        if let Err(ahead) = entry.session.check(hello) {
+            // The store was set back, and this is not the session that the client knows. Going on with it
+            // would give numbers a second time: what is new would be taken for what was answered.
+            let detail = format!("the client knows more than the store: {ahead}");
+            self.end_session(now_ms, id, EndReason::Superseded, &detail);
+            return self.begin(now_ms, arrival, hello, Standing::Unknown, 0);
         }
         let away_since_ms = entry.session.record().away_since_ms;
         let (reason, detail) = TAKEN_OVER;

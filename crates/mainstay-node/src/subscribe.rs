@@ -29,7 +29,8 @@ impl Node {
     pub(crate) fn subscribe_from_cursor(&mut self, now_ms: u64, id: SessionId, cursor: &Cursor) {
         let Cursor { channel, epoch, offset, delivery, presence } = cursor.clone();
         let start = Start::After { epoch: Some(epoch), offset };
-        let is_current = self.channels.get(&channel).is_some_and(|known| known.epoch == epoch);
+        let known = self.channels.get(&channel);
+        let is_current = known.is_some_and(|known| known.epoch == epoch);
         let subscribe = Subscribe { channel: channel.clone(), start, delivery, presence };
         self.subscribe(now_ms, id, subscribe, Wish::Known);
         // An acknowledgement that was lost stands in the cursor.
@@ -165,7 +166,8 @@ impl Node {
         }
     }
 
-    /// Where the client says that it is. What it has of its own inbox need not be kept.
+    /// Where the client says that it is. What it has of its own inbox need not be kept. A place beyond
+    /// the head is one of a log that knew more than this one, and says nothing of this one's events.
     pub(crate) fn note_cursor(
         &mut self,
         now_ms: u64,
@@ -173,8 +175,9 @@ impl Node {
         name: &ChannelName,
         offset: Offset,
     ) {
-        let Some(channel) = self.channels.get(name) else { return };
-        let offset = offset.min(channel.head);
+        if self.channels.get(name).is_none_or(|channel| offset > channel.head) {
+            return;
+        }
         let link = self.sessions.get_mut(&id).and_then(|entry| entry.link.as_mut());
         let Some(held) = link.and_then(|link| link.subscriptions.get_mut(name)) else { return };
         held.acknowledged = held.acknowledged.max(offset);

@@ -23,6 +23,9 @@ export interface Channel {
   received: Place | undefined;
   /** The application's queue is full: what comes is dropped and asked for again later. */
   isPaused: boolean;
+  /** The log was set back from here to the cursor, and gives these offsets a second time: until the
+   * application is past the gap nobody can tell which it means. */
+  setBackFrom?: number | undefined;
 }
 
 /**
@@ -110,7 +113,8 @@ export function unpause(session: ClientSession, nowMs: number, name: string): vo
  */
 export function consumed(session: ClientSession, nowMs: number, channel: string, place: Place): void {
   advance(session, nowMs);
-  const received = session.channels.get(channel)?.received;
+  const listened = session.channels.get(channel);
+  const received = listened?.received;
   const saved = session.saved.channels.get(channel);
   if (!received || !saved) {
     return;
@@ -118,6 +122,12 @@ export function consumed(session: ClientSession, nowMs: number, channel: string,
   const { cursor } = saved;
   const isInCursorsEpoch = cursor?.epoch === place.epoch;
   const isBehindCursor = isInCursorsEpoch ? place.offset > cursor.offset : received.epoch === place.epoch;
+  if (isInCursorsEpoch && listened.setBackFrom) {
+    if (isBehindCursor && place.offset <= listened.setBackFrom) {
+      return;
+    }
+    listened.setBackFrom = 0;
+  }
   const wasReceived = received.epoch !== place.epoch || place.offset <= received.offset;
   if (isBehindCursor && wasReceived) {
     const count = isInCursorsEpoch ? place.offset - cursor.offset : 1;
@@ -157,13 +167,28 @@ export function handleSubscribed(session: ClientSession, subscribed: Subscribed)
   const channel = session.channels.get(name) ?? listen(session, name);
   // Where there is a place already, only events and gaps move it: nothing may be passed over without
   // a word.
-  if (!channel.received) {
-    const place = placeOf(subscribed);
+  const { received } = channel;
+  const place = placeOf(subscribed);
+  // The log knows less than we do, and will give offsets a second time. The cursor goes back at once and
+  // not when the gap is consumed: when the log has grown past it, nobody can tell that events are new.
+  const isSetBack = received?.epoch === place.epoch && received.offset > subscribed.head;
+  if (!received || isSetBack) {
     channel.received = place;
     change(session, { change: "cursor_moved", channel: name, place });
   }
   if (!channel.isPaused) {
     tell(session, subscribed);
+  }
+  if (isSetBack) {
+    channel.setBackFrom = received.offset;
+    tell(session, {
+      ...place,
+      type: "gap",
+      channel: name,
+      from_epoch: place.epoch,
+      from: received.offset + 1,
+      reason: "epoch",
+    });
   }
 }
 
@@ -293,13 +318,11 @@ function gapToTell(received: Place, gap: Gap): Gap | "fault" | undefined {
   const isWithinEpoch = gap.from_epoch === gap.epoch;
   const isInReceivedEpoch = gap.epoch === received.epoch;
   const from = received.offset + 1;
-  if (isWithinEpoch && (gap.to !== gap.offset || gap.from > gap.offset || !isInReceivedEpoch)) {
-    return "fault";
-  }
+  // Of a log that was set back, its head has told already.
   if (isInReceivedEpoch && gap.offset < from) {
     return undefined;
   }
-  if (isWithinEpoch && gap.from > from) {
+  if (isWithinEpoch && (gap.to !== gap.offset || !isInReceivedEpoch || gap.from > from)) {
     return "fault";
   }
   const to = isInReceivedEpoch ? gap.offset : gap.to;

@@ -182,20 +182,54 @@ fn sessions_are_bounded_in_all_and_for_each_principal() {
 }
 
 #[test]
-fn a_hello_that_knows_too_much_is_a_violation() {
+fn a_client_that_knows_more_than_the_store_gets_a_session_of_its_own() {
+    let ahead = |unanswered_from, accepted| Hello { unanswered_from, accepted, ..hello() };
+    for ahead in [ahead(2, 0), ahead(1, 1)] {
+        let mut world = World::new();
+        let first = world.connect(1, hello());
+        let resume =
+            || Hello { resume: Some((first.session, first.token.clone())), ..ahead.clone() };
+        let second = world.connect(2, resume());
+        assert_eq!(standing(&second), (Standing::Unknown, 1, 0));
+        assert_ne!(second.session, first.session);
+        assert_eq!(world.closed.get(&1), Some(&EndReason::Superseded));
+        assert_eq!(world.node.counts().away, 0, "nobody comes back to the other");
+        // Its numbers begin anew, and none is taken for answered.
+        world.publish(2, 1, "news", "a");
+        world.commit();
+        assert_eq!(world.replies(2).len(), 1);
+        // A session that has expired is not the one that the client knows either.
+        let mut world = World::new();
+        let first = world.connect(1, hello());
+        world.cut(1);
+        world.commit();
+        world.pass(world.config.session_expiry_ms);
+        let resume = Hello { resume: Some((first.session, first.token.clone())), ..ahead.clone() };
+        let second = world.connect(2, resume);
+        assert_eq!(standing(&second), (Standing::Unknown, 1, 0));
+    }
+}
+
+#[test]
+fn a_stranger_who_claims_to_know_more_ends_nobodys_session() {
     let mut world = World::new();
     let first = world.connect(1, hello());
-    world.say_hello(2, None, Hello { unanswered_from: 2, ..resume(&first) });
-    world.say_hello(3, None, Hello { accepted: 1, ..resume(&first) });
+    let guessed = resume_with(first.session, &Token::from_bytes([9; 32]));
+    world.say_hello(2, None, Hello { unanswered_from: 2, ..guessed });
+    world.commit();
+    assert_eq!(world.closed.get(&2), Some(&EndReason::ResumeRefused));
+    assert!(!world.closed.contains_key(&1));
+}
+
+#[test]
+fn a_hello_with_more_cursors_than_there_may_be_is_a_violation() {
+    let mut world = World::new();
     let said = world.config.subscription_count_max as u64 + 3;
     let epoch = mainstay_wire::session::Epoch(1);
     let cursors = (0..said).map(|index| cursor(&format!("c{index}"), epoch, 0)).collect();
     world.say_hello(4, None, Hello { cursors, ..hello() });
     world.commit();
-    for key in 2..=4 {
-        assert_eq!(world.closed.get(&key), Some(&EndReason::SessionViolation));
-    }
-    assert!(!world.closed.contains_key(&1));
+    assert_eq!(world.closed.get(&4), Some(&EndReason::SessionViolation));
 }
 
 #[test]

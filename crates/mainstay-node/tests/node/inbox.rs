@@ -108,6 +108,20 @@ fn a_copy_that_comes_alive_has_other_inboxes() {
 }
 
 #[test]
+fn what_came_after_a_store_was_set_back_is_not_taken_for_read() {
+    let (mut world, welcome, inbox, _) = connected();
+    let epoch = world.subscribed(1, &inbox).expect("said").epoch;
+    // The client has five messages of the log that was; this one has two that are new to it.
+    (0..2).for_each(|_| drop(world.ask(send(Target::Session(welcome.session))).expect("sent")));
+    let cursors = vec![cursor(&inbox, epoch, 5)];
+    world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
+    let gap = &world.gaps(2)[0];
+    assert_eq!((gap.reason, gap.from, gap.to), (GapReason::Epoch, Offset(6), None));
+    assert_eq!((gap.from_epoch, gap.epoch, gap.offset), (epoch, epoch, Offset::ZERO));
+    assert_eq!(world.events(2, &inbox), [1, 2]);
+}
+
+#[test]
 fn what_is_larger_than_an_inbox_does_not_begin_one() {
     let mut world = World::with(|config| config.inbox_retention.bytes_max = 3);
     let welcome = world.connect(1, hello());
@@ -198,6 +212,8 @@ fn a_full_inbox_tells_its_sender_until_its_owner_acknowledges() {
     world.connect_as(2, Some("ann"), Hello { cursors, ..resume(&welcome) });
     assert_eq!(world.events(2, inbox.as_str()), [3, 4, 5], "what is not acknowledged comes");
     world.ack(2, 1, &[(&inbox, u64::MAX)]);
+    assert_eq!(world.ask(to()).expect_err("of no event").code, ErrorCode::InboxFull);
+    world.ack(2, 1, &[(&inbox, 5)]);
     world.ask(to()).expect("sent");
     assert_eq!(world.events(2, inbox.as_str()), [3, 4, 5, 6]);
 }

@@ -2,8 +2,8 @@
 
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{
-    ClientFrame, Epoch, Event, Failure, Gap, Offset, Presence, Start, Subscribe, Subscribed,
-    Unsubscribed,
+    ClientFrame, Epoch, Event, Failure, Gap, GapReason, Offset, Presence, Start, Subscribe,
+    Subscribed, Unsubscribed,
 };
 
 use super::state::{Place, SavedChannel, StateChange};
@@ -14,11 +14,14 @@ use super::{ClientEvent, ClientSession, Refused};
 pub(super) struct Channel {
     /// The last place that was handed to the application; the cursor follows it.
     received: Option<Place>,
+    /// The log was set back from here to the cursor, and gives these offsets a second time: until the
+    /// application is past the gap nobody can tell which it means.
+    set_back_from: Option<Offset>,
 }
 
 impl Channel {
     pub(super) fn of(saved: &SavedChannel) -> Channel {
-        Channel { received: saved.cursor }
+        Channel { received: saved.cursor, set_back_from: None }
     }
 }
 
@@ -42,7 +45,7 @@ impl ClientSession {
         }
         self.change(StateChange::Subscribed(subscribe.clone()));
         let received = self.saved.channels.get(&channel).and_then(|saved| saved.cursor);
-        self.channels.insert(channel, Channel { received });
+        self.channels.insert(channel, Channel { received, set_back_from: None });
         if self.is_open() {
             self.wish(subscribe.channel.clone(), ClientFrame::Subscribe(subscribe));
         }
@@ -101,15 +104,22 @@ impl ClientSession {
     /// were handed over in order may be consumed by naming the last.
     pub fn consumed(&mut self, now_ms: u64, channel: &ChannelName, epoch: Epoch, offset: Offset) {
         self.advance(now_ms);
-        let Some(received) = self.channels.get(channel).and_then(|channel| channel.received) else {
-            return;
-        };
+        let Some(listened) = self.channels.get_mut(channel) else { return };
+        let Some(received) = listened.received else { return };
         let Some(saved) = self.saved.channels.get(channel) else { return };
         let place = Place { epoch, offset };
         let is_behind_cursor = match saved.cursor {
             Some(cursor) if cursor.epoch == epoch => offset > cursor.offset,
             _ => received.epoch == epoch,
         };
+        if let Some(from) = listened.set_back_from
+            && saved.cursor.is_some_and(|cursor| cursor.epoch == epoch)
+        {
+            if is_behind_cursor && offset <= from {
+                return;
+            }
+            listened.set_back_from = None;
+        }
         let was_received = received.epoch != epoch || offset <= received.offset;
         if is_behind_cursor && was_received {
             let count = match saved.cursor {
@@ -156,11 +166,22 @@ impl ClientSession {
         let channel = self.channels.entry(name.clone()).or_insert(known);
         // Where there is a place already, only events and gaps move it: nothing may be passed over
         // without a word.
-        if channel.received.is_none() {
+        let known = channel.received;
+        let set_back = known
+            .filter(|known| known.epoch == place.epoch && known.offset > subscribed.head)
+            .map(|known| set_back_gap(name.clone(), known, place));
+        // A log that was set back knows less than we do, and will give offsets a second time. The cursor
+        // goes back at once and not when the gap is consumed: when the log has grown past it, nobody can
+        // tell that events are new.
+        if known.is_none() || set_back.is_some() {
             channel.received = Some(place);
+            channel.set_back_from = known.map(|known| known.offset);
             self.change(StateChange::CursorMoved { channel: name.clone(), place });
         }
         self.tell(ClientEvent::Subscribed(subscribed));
+        if let Some(gap) = set_back {
+            self.tell(ClientEvent::Gap(gap));
+        }
     }
 
     pub(super) fn handle_unsubscribed(&mut self, unsubscribed: Unsubscribed) {
@@ -296,6 +317,10 @@ impl ClientSession {
 /// The gap leaves a hole of its own, or contradicts itself.
 fn gap_to_tell(received: Place, gap: Gap) -> Result<Option<Gap>, &'static str> {
     let is_within_epoch = gap.from_epoch == gap.epoch;
+    // Of a log that was set back, its head has told already.
+    if gap.epoch == received.epoch && gap.offset <= received.offset {
+        return Ok(None);
+    }
     if is_within_epoch && (gap.to != Some(gap.offset) || gap.from > gap.offset) {
         return Err("a gap that contradicts itself");
     }
@@ -307,12 +332,22 @@ fn gap_to_tell(received: Place, gap: Gap) -> Result<Option<Gap>, &'static str> {
         let to = gap.to.filter(|to| *to >= from);
         return Ok(Some(Gap { from_epoch: received.epoch, from, to, ..gap }));
     }
-    if gap.offset <= received.offset {
-        return Ok(None);
-    }
     if is_within_epoch && gap.from > from {
         return Err("a gap that begins behind a hole");
     }
     let (from_epoch, to) = (received.epoch, Some(gap.offset));
     Ok(Some(Gap { from_epoch, from, to, ..gap }))
+}
+
+/// What a log has lost that knew more: how much, nobody knows.
+fn set_back_gap(channel: ChannelName, known: Place, place: Place) -> Gap {
+    Gap {
+        channel,
+        from_epoch: known.epoch,
+        from: known.offset.next(),
+        to: None,
+        reason: GapReason::Epoch,
+        epoch: place.epoch,
+        offset: place.offset,
+    }
 }

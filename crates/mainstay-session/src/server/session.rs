@@ -89,10 +89,11 @@ impl Session {
         is_last | is_before
     }
 
-    /// Whether what a hello says of counts can be true.
+    /// Whether what a hello says of counts is true of this session.
     ///
     /// # Errors
-    /// If it speaks of outcomes or commands that there never were.
+    /// If it speaks of outcomes or commands that there never were, as far as the store knows: it knows
+    /// less than the client if it was set back.
     pub fn check(&self, hello: &Hello) -> Result<(), Violation> {
         self.check_acknowledged(hello.unanswered_from)?;
         let (accepted, sent) = (hello.accepted, self.record.command_count);

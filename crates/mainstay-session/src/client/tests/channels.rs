@@ -5,8 +5,10 @@ use mainstay_wire::session::{
     Unsubscribed,
 };
 
-use super::support::{Client, epoch_gap, event, name, reply, subscribed, trimmed, welcome};
-use crate::client::{ClientConfig, ClientEvent, CloseReason, Refused, Resubscribe};
+use super::support::{
+    Client, epoch_gap, event, name, reply, subscribed, subscribed_at, trimmed, welcome,
+};
+use crate::client::{ClientConfig, ClientEvent, CloseReason, Place, Refused, Resubscribe};
 
 /// A client that has events up to 12 of epoch 5 of `news`, and has consumed up to 11.
 fn listening() -> Client {
@@ -52,7 +54,7 @@ fn after_a_resume_what_was_handed_over_but_not_consumed_comes_once() {
     client.lose();
     client.connect(welcome(Standing::Resumed));
     client.outputs.clear();
-    client.hears(subscribed("news", 5, 11));
+    client.hears(subscribed_at("news", 5, 11, 13));
     client.hears(event("news", 12));
     client.hears(event("news", 13));
     assert_eq!(client.deliveries(), ["event 5.13"]);
@@ -96,7 +98,7 @@ fn a_gap_tells_only_what_did_not_reach_the_application() {
     client.lose();
     client.connect(welcome(Standing::Resumed));
     client.outputs.clear();
-    client.hears(subscribed("news", 5, 11));
+    client.hears(subscribed_at("news", 5, 11, 20));
     // The server counts from the cursor, 11; the application has 12 already.
     client.hears(trimmed("news", 5, 12, 20));
     assert_eq!(client.deliveries(), ["gap 5.13-20 then 5.20"]);
@@ -133,12 +135,59 @@ fn an_epoch_gap_that_comes_again_is_not_told_again() {
     client.connect(welcome(Standing::Resumed));
     client.outputs.clear();
     // Nothing was consumed, so the hello spoke of epoch 5 again.
-    client.hears(subscribed("news", 6, 3));
+    client.hears(subscribed_at("news", 6, 3, 9));
     client.hears(epoch_gap("news", (5, 12), (6, 3)));
     client.hears(event("news", 4));
     assert_eq!(client.deliveries(), [""; 0]);
     client.hears(epoch_gap("news", (5, 12), (6, 9)));
     assert_eq!(client.deliveries(), ["gap 6.5-9 then 6.9"], "the new epoch was trimmed meanwhile");
+}
+
+#[test]
+fn a_log_that_was_set_back_is_heard_from_the_place_that_the_server_names() {
+    let mut client = listening();
+    client.lose();
+    client.connect(welcome(Standing::Resumed));
+    client.outputs.clear();
+    client.hears(subscribed_at("news", 5, 3, 7));
+    client.hears(epoch_gap("news", (5, 12), (5, 3)));
+    client.hears(event("news", 4));
+    assert_eq!(client.deliveries(), ["gap 5.13-? then 5.3", "event 5.4"]);
+    client.lose();
+    let cursor = &client.hello().cursors[0];
+    assert_eq!(cursor.offset, Offset(3), "the log may have grown past 12 until we come back");
+}
+
+#[test]
+fn a_head_below_what_was_received_tells_that_the_log_was_set_back() {
+    let mut client = listening();
+    client.lose();
+    client.connect(welcome(Standing::Resumed));
+    client.outputs.clear();
+    // 12 was handed over and is not consumed; to the server our cursor, 11, is its newest event.
+    client.hears(subscribed_at("news", 5, 11, 11));
+    client.hears(event("news", 12));
+    assert_eq!(client.deliveries(), ["gap 5.13-? then 5.11", "event 5.12"]);
+}
+
+#[test]
+fn what_was_handed_over_before_the_log_was_set_back_moves_no_cursor() {
+    let mut client = listening();
+    client.lose();
+    client.connect(welcome(Standing::Resumed));
+    client.hears(subscribed_at("news", 5, 3, 7));
+    client.hears(epoch_gap("news", (5, 12), (5, 3)));
+    for offset in 4..=13 {
+        client.hears(event("news", offset));
+    }
+    let cursor = |client: &Client| client.session.saved().channels[&name("news")].cursor;
+    let at = |offset| Some(Place { epoch: Epoch(5), offset: Offset(offset) });
+    // The application is at the old 12 still, and has none of the new events.
+    client.consumed("news", 5, 12);
+    assert_eq!(cursor(&client), at(3));
+    client.consumed("news", 5, 3);
+    client.consumed("news", 5, 12);
+    assert_eq!(cursor(&client), at(12), "the new 12");
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Player {
                 let mut subscribed = super::support::subscribed(cursor.channel.as_str(), 0, 0);
                 if let ServerFrame::Subscribed(subscribed) = &mut subscribed {
                     (subscribed.epoch, subscribed.offset) = (cursor.epoch, cursor.offset);
+                    subscribed.head = cursor.offset;
                 }
                 player.session.handle_frame(0, subscribed);
             }

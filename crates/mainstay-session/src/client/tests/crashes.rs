@@ -9,7 +9,7 @@ use mainstay_wire::session::{
 };
 use proptest::prelude::*;
 
-use super::support::{done, name, subscribe, subscribed, welcome};
+use super::support::{done, name, subscribe, subscribed_at, welcome};
 use crate::client::{
     ClientConfig, ClientEvent, ClientSession, CommandKey, Output, RequestKey, SavedState,
     StateChange,
@@ -148,7 +148,7 @@ impl Model {
 
     fn follow(&mut self) {
         let Some(cursor) = self.cursor else { return };
-        self.to_client.push_back(subscribed("news", 5, cursor));
+        self.to_client.push_back(subscribed_at("news", 5, cursor, self.head));
         (cursor + 1..=self.head).for_each(|offset| self.event(offset));
     }
 

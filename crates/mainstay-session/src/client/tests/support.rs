@@ -251,11 +251,16 @@ pub(super) fn subscribe(channel: &str, start: Start) -> Subscribe {
 }
 
 pub(super) fn subscribed(channel: &str, epoch: u64, offset: u64) -> ServerFrame {
+    subscribed_at(channel, epoch, offset, offset)
+}
+
+/// Behind the head.
+pub(super) fn subscribed_at(channel: &str, epoch: u64, offset: u64, head: u64) -> ServerFrame {
     ServerFrame::Subscribed(Subscribed {
         channel: name(channel),
         epoch: Epoch(epoch),
         offset: Offset(offset),
-        head: Offset(offset),
+        head: Offset(head),
         member_count: 0,
     })
 }
