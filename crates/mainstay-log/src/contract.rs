@@ -163,6 +163,11 @@ pub enum Write {
         /// Until when, in milliseconds since 1970.
         expires_at_ms: u64,
     },
+    /// Keeps no key longer than until a moment: those that were put until later expire then.
+    CapKeys {
+        /// The moment, in milliseconds since 1970.
+        latest_ms: u64,
+    },
     /// Forgets up to `count_max` keys that expired at or before a moment, the oldest first.
     DropExpiredKeys {
         /// The moment, in milliseconds since 1970.

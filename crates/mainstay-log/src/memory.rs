@@ -58,6 +58,7 @@ impl MemoryLog {
             Write::PutKey { key, value, expires_at_ms } => {
                 self.put_key(key, value, *expires_at_ms);
             }
+            Write::CapKeys { latest_ms } => self.cap_keys(*latest_ms),
             Write::DropExpiredKeys { now_ms, count_max } => {
                 self.drop_expired_keys(*now_ms, *count_max);
             }
@@ -92,6 +93,20 @@ impl MemoryLog {
             self.expiries.remove(&(before_ms, key.clone()));
         }
         self.expiries.insert((expires_at_ms, key.clone()));
+    }
+
+    fn cap_keys(&mut self, latest_ms: u64) {
+        while let Some((expires_at_ms, key)) = self.expiries.pop_last() {
+            let is_later = expires_at_ms > latest_ms;
+            let capped_ms = expires_at_ms.min(latest_ms);
+            if let Some((kept_until_ms, _)) = self.keys.get_mut(&key) {
+                *kept_until_ms = capped_ms;
+            }
+            self.expiries.insert((capped_ms, key));
+            if !is_later {
+                return;
+            }
+        }
     }
 
     fn drop_expired_keys(&mut self, now_ms: u64, count_max: usize) {

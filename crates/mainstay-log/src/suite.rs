@@ -49,6 +49,7 @@ macro_rules! log_suite {
             deleting_a_session_forgets_its_replies
             keys_are_found_until_they_expire
             expired_keys_are_dropped_oldest_first_and_in_slices
+            keys_that_were_put_for_too_long_are_capped
             forgetting_what_is_not_there_changes_nothing
             payloads_of_every_size_and_kind_survive
             names_that_begin_alike_are_apart
@@ -367,6 +368,21 @@ pub fn keys_are_found_until_they_expire(subject: &mut dyn Subject) {
     let drop = Write::DropExpiredKeys { now_ms: 1999, count_max: 9 };
     subject.log().commit(&[drop]).expect("drop");
     assert_eq!(key(subject, "k", 0), Some("x".to_owned()), "the former expiries are forgotten");
+}
+
+pub fn keys_that_were_put_for_too_long_are_capped(subject: &mut dyn Subject) {
+    for (name, expires_at_ms) in [("a", 10), ("b", 20), ("c", 30), ("d", u64::MAX)] {
+        subject.log().commit(&[put_key(name, name, expires_at_ms)]).expect("put");
+    }
+    subject.log().commit(&[Write::CapKeys { latest_ms: 20 }]).expect("capped");
+    let mut there = |now_ms| ["a", "b", "c", "d"].map(|name| key(subject, name, now_ms).is_some());
+    assert_eq!(there(9), [true, true, true, true], "none is lost");
+    assert_eq!(there(19), [false, true, true, true], "what expires earlier still does");
+    assert_eq!(there(20), [false; 4]);
+    let drop = Write::DropExpiredKeys { now_ms: 20, count_max: 3 };
+    subject.log().commit(&[drop]).expect("dropped");
+    let left = ["a", "b", "c", "d"].map(|name| key(subject, name, 0).is_some());
+    assert_eq!(left, [false, false, false, true], "they are listed by their new expiry");
 }
 
 pub fn expired_keys_are_dropped_oldest_first_and_in_slices(subject: &mut dyn Subject) {

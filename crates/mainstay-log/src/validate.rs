@@ -37,6 +37,7 @@ pub(crate) fn validate(heads: &impl Heads, writes: &[Write]) -> Result<(), LogEr
             | Write::PutReply { .. }
             | Write::DropReplies { .. }
             | Write::PutKey { .. }
+            | Write::CapKeys { .. }
             | Write::DropExpiredKeys { .. } => {}
         }
     }

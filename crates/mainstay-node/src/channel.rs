@@ -40,6 +40,8 @@ pub(crate) struct Channel {
     pub(crate) subscriber_count: usize,
     /// When and how large the oldest events are, from `first` on, as far as has been looked.
     front: VecDeque<(u64, u32)>,
+    /// Up to here events are from before this node, whose clock may have been ahead.
+    inherited: Offset,
     /// For when the trimming of its oldest event is armed.
     trim_at_ms: Option<u64>,
     /// Whether it is the inbox of a principal with sessions, there or away.
@@ -86,6 +88,7 @@ impl Channel {
             bytes: keep.bytes,
             subscriber_count: 0,
             front: VecDeque::new(),
+            inherited: keep.head,
             trim_at_ms: None,
             is_owned: false,
             idle_since_ms: None,
@@ -142,6 +145,14 @@ impl Channels {
                 self.idle_like(name).remove(&(since_ms, name.clone()));
             }
             None => self.discharge(channel.account.as_ref()),
+        }
+    }
+
+    /// What was loaded again, because the log was full, is no older than it was before.
+    pub(crate) fn recall_inherited(&mut self, before: &Channels) {
+        for (name, channel) in &mut self.by_name {
+            let known = before.get(name).filter(|known| known.epoch == channel.epoch);
+            channel.inherited = known.map_or(Offset::ZERO, |known| known.inherited);
         }
     }
 
@@ -546,7 +557,9 @@ impl Node {
             Ok(events) => {
                 for event in events {
                     let size = u32::try_from(event.payload.bytes.len()).unwrap_or(u32::MAX);
-                    channel.front.push_back((event.at_ms, size));
+                    let is_inherited = event.offset <= channel.inherited;
+                    let latest_ms = if is_inherited { self.opened_at_ms } else { u64::MAX };
+                    channel.front.push_back((event.at_ms.min(latest_ms), size));
                 }
             }
             // Nobody can read a damaged event, and nothing is known of it. As the oldest it counts as

@@ -106,6 +106,9 @@ impl Node {
         // Keys expire as fast as they came, and no slower may they be dropped.
         self.key_count_peak = self.key_count_peak.max(std::mem::take(&mut self.key_count));
         let count_max = KEY_COUNT_MAX + self.key_count_peak;
+        // Later ones were put by a clock that was ahead.
+        let latest_ms = now_ms + self.config.key_expiry_ms;
+        self.staged.writes.push(Write::CapKeys { latest_ms });
         self.staged.writes.push(Write::DropExpiredKeys { now_ms, count_max });
         if last_key_at_ms + self.config.key_expiry_ms + KEY_INTERVAL_MS < now_ms {
             self.last_key_at_ms = None;

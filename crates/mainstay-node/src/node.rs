@@ -51,6 +51,9 @@ pub struct Node {
     pub(crate) handlers: BTreeMap<(SessionId, u64), u64>,
     /// What handlers came to that a full store did not take.
     pub(crate) unstored: BTreeMap<(SessionId, u64), Outcome>,
+    /// When the node took its log over. What has a later moment from before was stamped by a clock that was
+    /// ahead, and counts from here.
+    pub(crate) opened_at_ms: u64,
     pub(crate) last_key_at_ms: Option<u64>,
     /// Keys that were put since expired ones were last looked for, and the most that ever were while keys
     /// have been dropped: as many may expire at one time.
@@ -152,6 +155,7 @@ impl Node {
             timers: Timers::default(),
             handlers: BTreeMap::new(),
             unstored: BTreeMap::new(),
+            opened_at_ms: now_ms,
             // What an earlier process has put may expire at any time.
             last_key_at_ms: Some(now_ms),
             key_count: 0,
@@ -392,7 +396,18 @@ impl Node {
         }
     }
 
-    fn load_session(&mut self, now_ms: u64, id: SessionId, record: Record) -> Result<(), LogError> {
+    fn load_session(
+        &mut self,
+        now_ms: u64,
+        id: SessionId,
+        mut record: Record,
+    ) -> Result<(), LogError> {
+        let is_mended = self.mend(now_ms, &mut record.away_since_ms)
+            | self.mend(now_ms, &mut record.expired_at_ms);
+        if is_mended {
+            let record = record.encode();
+            self.staged.writes.push(Write::PutSession { session: id, record });
+        }
         if let Some(expired_at_ms) = record.expired_at_ms {
             let until_ms = expired_at_ms + self.config.tombstone_expiry_ms;
             self.tombstones.insert(id, until_ms);
@@ -413,6 +428,15 @@ impl Node {
         let entry = Entry { session, link: None, last_end: None, lingering: BTreeSet::new() };
         self.sessions.insert(id, Box::new(entry));
         Ok(())
+    }
+
+    /// Sets right a moment that is still to come. Whether it was one.
+    fn mend(&self, now_ms: u64, at_ms: &mut Option<u64>) -> bool {
+        let is_to_come = at_ms.is_some_and(|at_ms| at_ms > now_ms);
+        if is_to_come {
+            *at_ms = Some(self.opened_at_ms);
+        }
+        is_to_come
     }
 
     /// Forgets everything that is not stored and loads what is. Connections are sent back to
@@ -452,11 +476,13 @@ impl Node {
         self.tombstones.clear();
         self.tombstone_order.clear();
         self.principals = Principals::default();
-        self.channels = Channels::default();
+        let before = std::mem::take(&mut self.channels);
         self.members = Members::default();
         self.timers = Timers::default();
         self.timers.arm(now_ms, Timer::Keys);
-        self.load(now_ms)
+        self.load(now_ms)?;
+        self.channels.recall_inherited(&before);
+        Ok(())
     }
 
     /// Handlers that ran before still run, and what they came to is still to be told.

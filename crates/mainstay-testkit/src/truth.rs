@@ -182,6 +182,7 @@ impl Log for WatchedLog {
                 write,
                 Write::Trim { .. }
                     | Write::DropReplies { .. }
+                    | Write::CapKeys { .. }
                     | Write::DropExpiredKeys { .. }
                     | Write::DeleteSession { .. }
                     | Write::DeleteChannel { .. }

@@ -66,6 +66,7 @@ fn apply(transaction: &WriteTransaction, salt: u64, writes: &[Write]) -> Result<
             }
             Write::DropReplies { session, below } => sessions.drop_replies(*session, *below)?,
             Write::PutKey { key, value, expires_at_ms } => keys.put(key, value, *expires_at_ms)?,
+            Write::CapKeys { latest_ms } => keys.cap(*latest_ms)?,
             Write::DropExpiredKeys { now_ms, count_max } => keys.drop(*now_ms, *count_max)?,
         }
     }
@@ -255,6 +256,31 @@ impl<'transaction> Keys<'transaction> {
             expiries.remove((before_ms, &key[..])).map_err(store)?;
         }
         expiries.insert((expires_at_ms, &key[..]), ()).map_err(store)?;
+        Ok(())
+    }
+
+    fn cap(&mut self, latest_ms: u64) -> Result<(), LogError> {
+        let KeyTables { keys, expiries } = self.tables()?;
+        let mut later = Vec::new();
+        for row in expiries.range((latest_ms, &[][..])..).map_err(store)? {
+            let (row, ()) = row.map(|(row, end)| (row, end.value())).map_err(store)?;
+            let (expires_at_ms, key) = row.value();
+            if expires_at_ms > latest_ms {
+                later.push((expires_at_ms, key.to_vec()));
+            }
+        }
+        for (expires_at_ms, key) in later {
+            expiries.remove((expires_at_ms, &key[..])).map_err(store)?;
+            expiries.insert((latest_ms, &key[..]), ()).map_err(store)?;
+            let row = match keys.get(&key[..]).map_err(store)? {
+                Some(row) => {
+                    let (_, value) = decode_key(&key, row.value()).map_err(|d| d.at("a key"))?;
+                    encode_key(&key, &value, latest_ms)
+                }
+                None => continue,
+            };
+            keys.insert(&key[..], &row[..]).map_err(store)?;
+        }
         Ok(())
     }
 

@@ -87,6 +87,9 @@ pub enum Op {
         mark: u8,
         expires_at_ms: u64,
     },
+    CapKeys {
+        latest_ms: u64,
+    },
     DropExpiredKeys {
         now_ms: u64,
         count_max: usize,
@@ -122,6 +125,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0..3u8, 0..9u64).prop_map(|(session, below)| Op::DropReplies { session, below }),
         3 => (0..5u8, any::<u8>(), 0..30u64)
             .prop_map(|(key, mark, expires_at_ms)| Op::PutKey { key, mark, expires_at_ms }),
+        1 => (0..30u64).prop_map(|latest_ms| Op::CapKeys { latest_ms }),
         1 => (0..30u64, 0..4usize)
             .prop_map(|(now_ms, count_max)| Op::DropExpiredKeys { now_ms, count_max }),
     ]
@@ -309,6 +313,7 @@ impl Model {
             Op::PutKey { key, mark: m, expires_at_ms } => {
                 Write::PutKey { key: Bytes::from(vec![key]), value: mark(m), expires_at_ms }
             }
+            Op::CapKeys { latest_ms } => Write::CapKeys { latest_ms },
             Op::DropExpiredKeys { now_ms, count_max } => {
                 Write::DropExpiredKeys { now_ms, count_max }
             }
@@ -348,6 +353,9 @@ impl Model {
             }
             Write::PutKey { key, value, expires_at_ms } => {
                 self.keys.insert(key, (expires_at_ms, value));
+            }
+            Write::CapKeys { latest_ms } => {
+                self.keys.values_mut().for_each(|(at_ms, _)| *at_ms = latest_ms.min(*at_ms));
             }
             Write::DropExpiredKeys { now_ms, count_max } => {
                 let mut expired: Vec<_> =

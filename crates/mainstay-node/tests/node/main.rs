@@ -28,4 +28,6 @@ mod calls;
 
 mod notes;
 
+mod clock;
+
 mod random;
