@@ -34,6 +34,8 @@ mod presence;
 
 mod expiry;
 
+mod rest;
+
 mod answer;
 
 mod list;

@@ -59,9 +59,10 @@ pub struct Node {
     /// have been dropped: as many may expire at one time.
     pub(crate) key_count: usize,
     pub(crate) key_count_peak: usize,
-    /// After a store that was full nothing is due before: what was due is so again at once, and would
-    /// be tried without a pause.
+    /// Until when a log that was full is left alone.
     pub(crate) rests_until_ms: u64,
+    /// Handlers that ended while it was.
+    pub(crate) ended: Vec<(SessionId, u64, Outcome)>,
 
     pub(crate) staged: Staged,
     /// The server is about to stop: what is accepted is brought to its end, and nothing more is
@@ -161,6 +162,7 @@ impl Node {
             key_count: 0,
             key_count_peak: 0,
             rests_until_ms: 0,
+            ended: Vec::new(),
             staged: Staged::default(),
             is_draining: false,
             failed: None,
@@ -172,6 +174,10 @@ impl Node {
 
     /// Takes something that happened.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
+        if self.rests(now_ms) {
+            return self.handle_at_rest(now_ms, input);
+        }
+        self.wake(now_ms);
         match input {
             Input::Hello { connection, principal, source, hello } => {
                 let arrival = Arrival { connection, principal, source };
@@ -210,11 +216,17 @@ impl Node {
     /// Makes everything durable that was staged, then lets the effects out.
     ///
     /// A log that is full costs whoever is connected the connection, and nobody anything that was
-    /// acknowledged: the node forgets what was not stored, and clients come back to what was.
+    /// acknowledged: the node forgets what was not stored, and clients come back to what was. It is asked
+    /// again a second later; until then whoever comes is told to try later.
     ///
     /// # Errors
     /// If the log can no longer be trusted. No effect of what was staged comes out.
     pub fn commit(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        if self.rests(now_ms) && self.failed.is_none() {
+            effects.append(&mut self.staged.effects);
+            self.staged.tickets.clear();
+            return Ok(());
+        }
         self.trim_grown(now_ms);
         let staged = std::mem::take(&mut self.staged);
         let committed = match self.failed.take() {
@@ -269,9 +281,10 @@ impl Node {
 
     /// Does what is due; early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now_ms: u64) {
-        if now_ms < self.rests_until_ms {
+        if self.rests(now_ms) {
             return;
         }
+        self.wake(now_ms);
         // A bound, so that one commit stays short when much is due at once.
         for _ in 0..TIMER_COUNT_MAX {
             let Some(timer) = self.timers.pop_due(now_ms) else { return };
@@ -500,7 +513,7 @@ impl Node {
         }
     }
 
-    fn handle_drain(&mut self, window_ms: u64) {
+    pub(crate) fn handle_drain(&mut self, window_ms: u64) {
         self.is_draining = true;
         for connection in self.links.keys() {
             let reason = "the server is shutting down".to_owned();
@@ -618,7 +631,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// How long a store that was full is left alone, connections apart.
+/// How long a log that was full is left alone.
 const REST_MS: u64 = 1_000;
 /// Timers of one call: some milliseconds' worth of work.
 const TIMER_COUNT_MAX: usize = 1000;

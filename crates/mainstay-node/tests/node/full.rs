@@ -31,6 +31,7 @@ fn what_was_not_stored_is_not_told() {
     assert_eq!(world.closed.get(&1), Some(&EndReason::ServerBehind));
     let refused = world.answers.get(&ticket).expect("an answer").as_ref().expect_err("refused");
     assert_eq!(refused.code, ErrorCode::StoreFailed);
+    world.rest();
     let resumed = world.connect(2, resume(&welcome));
     assert_eq!((resumed.standing, resumed.accepted), (Standing::Resumed, 1));
     world.publish(2, 2, "news", "again");
@@ -55,6 +56,7 @@ fn a_handler_runs_on_while_the_log_is_full_and_the_next_waits_for_it() {
     world.log.fill_up();
     world.emit("news", "lost");
     world.commit();
+    world.rest();
     let resumed = world.connect(2, resume(&welcome));
     assert!(world.replies(2).is_empty(), "it still runs");
     world.request(2, 2);
@@ -79,6 +81,7 @@ fn the_deadline_of_a_handler_outlasts_a_full_log() {
     world.log.fill_up();
     world.emit("news", "lost");
     world.commit();
+    world.rest();
     world.connect(2, resume(&welcome));
     world.pass(10_000);
     assert_eq!(world.stops, [(welcome.session, 1, true)]);
@@ -94,6 +97,7 @@ fn an_outcome_that_the_log_had_no_room_for_is_not_lost() {
     world.ran(welcome.session, 1, "one");
     world.commit();
     assert!(world.replies(1).is_empty());
+    world.rest();
     let resumed = world.connect(2, resume(&welcome));
     assert_eq!(world.replies(2), [(1, done("one"))]);
     world.restart();
@@ -110,6 +114,7 @@ fn a_cancellation_that_was_not_stored_is_told_at_the_next_hello() {
     world.frame(1, ClientFrame::Cancel { number: 1 });
     world.commit();
     assert_eq!(world.stops, [(welcome.session, 1, false)]);
+    world.rest();
     world.connect(2, resume(&welcome));
     let replies = world.replies(2);
     assert_eq!(replies.len(), 1);
@@ -127,6 +132,7 @@ fn an_expiry_that_was_not_stored_leaves_what_its_handler_came_to() {
     world.pass(world.config.session_expiry_ms - 1);
     world.log.fill_up();
     world.pass(1);
+    world.now_ms += 1_000;
     assert_eq!(world.stops, [(welcome.session, 1, false)]);
     assert_eq!(world.connect(2, resume(&welcome)).standing, Standing::Resumed);
     let replies = world.replies(2);
@@ -142,6 +148,7 @@ fn a_connection_that_was_to_be_closed_is_closed_all_the_same() {
     world.commit();
     assert_eq!(world.closed.get(&1), Some(&EndReason::ServerBehind), "not superseded");
     assert_eq!(world.closed.get(&2), Some(&EndReason::ServerBehind));
+    world.rest();
     let resumed = world.connect(3, resume(&welcome));
     assert_eq!(resumed.generation, 2);
     world.log.fill_up();
@@ -194,6 +201,41 @@ fn a_log_that_stays_full_is_left_alone_in_between() {
         assert!(rounds <= 11, "the log is asked again and again");
     }
     assert!(rounds >= 5, "and it is asked: {rounds}");
+}
+
+#[test]
+fn a_log_that_is_full_is_asked_once_a_second_however_many_come() {
+    let (mut world, welcome) = connected();
+    world.request(1, 1);
+    world.commit();
+    world.log.get().is_full = true;
+    world.log.get().refused_count = 0;
+    let (mut key, mut unread_count) = (10, 0);
+    for _ in 0..500 {
+        key += 1;
+        world.say_hello(key, None, hello());
+        let refused =
+            [world.emit("news", "lost"), world.call(Call::End { session: welcome.session })];
+        let read = world.call(Call::Channels { after: None, count_max: 9 });
+        world.commit();
+        assert_eq!(world.closed.get(&key), Some(&EndReason::ServerBehind));
+        for ticket in refused {
+            let error = world.answers[&ticket].as_ref().expect_err("there is no room");
+            assert_eq!(error.code, ErrorCode::StoreFailed);
+        }
+        unread_count += u64::from(world.answers[&read].is_err());
+        world.now_ms += 10;
+    }
+    let tried = world.log.get().refused_count;
+    assert!((5..=6).contains(&tried), "{tried} times in five seconds");
+    assert!(unread_count <= tried, "in between reading needs no room");
+    // What a handler comes to meanwhile is kept, whenever there is room again.
+    world.ran(welcome.session, 1, "one");
+    world.commit();
+    world.log.get().is_full = false;
+    world.rest();
+    world.connect(2, resume(&welcome));
+    assert_eq!(world.replies(2), [(1, done("one"))]);
 }
 
 #[test]

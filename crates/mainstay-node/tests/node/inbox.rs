@@ -70,6 +70,7 @@ fn a_place_in_an_inbox_that_did_not_exist_yet_stays_good() {
     world.log.fill_up();
     let full = world.ask(send(Target::Session(welcome.session))).expect_err("there is no room");
     assert_eq!(full.code, ErrorCode::StoreFailed);
+    world.rest();
     world.ask(send(Target::Session(welcome.session))).expect("sent");
     world.restart();
     let cursors = vec![cursor(&inbox, epoch, 0)];

@@ -16,6 +16,9 @@ pub(crate) struct Inner {
     pub(crate) memory: MemoryLog,
     /// Commits that succeed before one fails; `None` for all.
     pub(crate) full_after: Option<u32>,
+    /// No commit finds room.
+    pub(crate) is_full: bool,
+    pub(crate) refused_count: u64,
     pub(crate) is_broken: bool,
     pub(crate) damaged: BTreeSet<(ChannelName, Offset)>,
     pub(crate) damaged_replies: BTreeSet<u64>,
@@ -49,6 +52,10 @@ impl Log for SharedLog {
             return Err(LogError::Failed("it is broken".to_owned()));
         }
         match inner.full_after {
+            _ if inner.is_full => {
+                inner.refused_count += 1;
+                return Err(LogError::Full("no room".to_owned()));
+            }
             Some(0) => {
                 inner.full_after = None;
                 return Err(LogError::Full("no room".to_owned()));

@@ -157,10 +157,16 @@ fn nothing_is_noted_that_was_not_stored() {
     let told = told(&mut world, session);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("lost #1 server_behind "), "{told:?}");
-    world.say_hello(2, None, hello());
-    world.commit();
-    let notes: Vec<String> = std::mem::take(&mut world.notes).iter().map(line).collect();
-    assert_eq!(notes, ["refused #2 server_behind there are as many sessions as there may be"]);
+    let refused = |world: &mut World, key| {
+        world.say_hello(key, None, hello());
+        world.commit();
+        std::mem::take(&mut world.notes).iter().map(line).collect::<Vec<_>>()
+    };
+    let later = "refused #2 server_behind the log is full, and is tried again in a moment";
+    assert_eq!(refused(&mut world, 2), [later]);
+    world.rest();
+    let later = "refused #3 server_behind there are as many sessions as there may be";
+    assert_eq!(refused(&mut world, 3), [later]);
 }
 
 #[test]
