@@ -100,6 +100,7 @@ impl Node {
             let message = format!("{inbox} is an inbox: send to its owner");
             return Err(Failure { code: ErrorCode::NotPermitted, message });
         }
+        self.check_payload(payload)?;
         self.check_room(payload.bytes.len().saturating_mul(channels.len()))?;
         self.open_channels(now_ms, channels)?;
         let append = |channel: &ChannelName| {
@@ -124,6 +125,7 @@ impl Node {
             }
             Target::Principal(principal) => self.principal_inbox(principal)?,
         };
+        self.check_payload(&payload)?;
         self.check_room(payload.bytes.len())?;
         if !matches!(to, Target::Principal(_)) {
             self.check_inbox(&inbox, payload.bytes.len())?;

@@ -31,9 +31,9 @@ pub struct NodeConfig {
     pub command_count_max: usize,
     /// Channels that one session may listen to. Default 128. Past it: `too_many_subscriptions`.
     pub subscription_count_max: u32,
-    /// Bytes of one message, told to clients. Default 64 KiB. Replies and commands to clients are not
-    /// longer either, whichever encoding they are told in: past it a handler's outcome becomes
-    /// `too_big`, and a call gets that.
+    /// Bytes of one message, told to clients. Default 64 KiB. Replies, commands to clients and frames of
+    /// members are not longer either, whichever encoding they are told in, nor are the payloads of
+    /// events: past it a handler's outcome becomes `too_big`, and a call gets that.
     pub message_bytes_max: u32,
     /// Channels in all, inboxes apart. Default 100,000. Past it the one that has been idle for longest
     /// makes room, or there is none: `too_many_channels`.

@@ -24,6 +24,8 @@ mod read;
 
 mod publish;
 
+mod fit;
+
 mod channel;
 
 mod account;

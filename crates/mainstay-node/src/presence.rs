@@ -29,7 +29,7 @@ impl Node {
         if members.is_empty() {
             return self.say_presence(id, channel, Vec::new(), Vec::new());
         }
-        for joined in members.chunks(MEMBER_COUNT_MAX) {
+        for joined in members.chunks(self.member_count_max()) {
             self.say_presence(id, channel, joined.to_vec(), Vec::new());
         }
     }
@@ -37,11 +37,12 @@ impl Node {
     /// Tells the watchers what has gathered.
     pub(crate) fn tell_watchers(&mut self, channel: &ChannelName) {
         let Some(changes) = self.members.take_changes(channel) else { return };
+        let count_max = self.member_count_max();
         for watcher in self.members.watchers(channel) {
-            for joined in changes.joined.chunks(MEMBER_COUNT_MAX) {
+            for joined in changes.joined.chunks(count_max) {
                 self.say_presence(watcher, channel, joined.to_vec(), Vec::new());
             }
-            for left in changes.left.chunks(MEMBER_COUNT_MAX) {
+            for left in changes.left.chunks(count_max) {
                 self.say_presence(watcher, channel, Vec::new(), left.to_vec());
             }
         }
@@ -58,6 +59,13 @@ impl Node {
         for channel in std::mem::take(&mut entry.lingering) {
             self.leave_room(now_ms, &channel, id);
         }
+    }
+
+    /// How many members one frame may tell of, so that a client takes it.
+    fn member_count_max(&self) -> usize {
+        let bytes_max = self.config.message_bytes_max as usize;
+        let fitting = bytes_max.saturating_sub(FRAME_BYTES_MAX) / MEMBER_BYTES_MAX;
+        fitting.clamp(1, MEMBER_COUNT_MAX)
     }
 
     fn say_presence(
@@ -81,5 +89,9 @@ impl Node {
     }
 }
 
-/// Members in one frame, so that it stays below the usual limit of a message.
+/// Members in one frame at most: what a shard writes at once.
 const MEMBER_COUNT_MAX: usize = 250;
+/// A member's bytes in a frame, at most: an id of 32 and a principal of 96, with what stands around them.
+const MEMBER_BYTES_MAX: usize = 160;
+/// What else stands in a frame of members, at most.
+const FRAME_BYTES_MAX: usize = 256;

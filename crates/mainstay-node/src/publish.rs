@@ -20,6 +20,7 @@ impl Node {
             let message = "an inbox takes what is sent to its owner, and no events".to_owned();
             return Err(Failure { code: ErrorCode::NotPermitted, message });
         }
+        self.check_payload(&payload)?;
         self.check_room(payload.bytes.len())?;
         let account = self.account(id);
         if let Some(account) = &account {

@@ -13,6 +13,7 @@ use mainstay_wire::{ChannelName, InvalidChannelName};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::Config;
 use crate::inbox::{Inbox, Notice, Order};
 use crate::journal::{Journal, JournalPage, JournalQuery};
 use crate::keeper::{Desk, stopping};
@@ -34,6 +35,7 @@ struct Reach {
     desk: Arc<Desk>,
     journal: Arc<Journal>,
     bytes_max: usize,
+    message_bytes_max: usize,
 }
 
 impl Hub {
@@ -41,9 +43,11 @@ impl Hub {
         inboxes: Arc<[Inbox]>,
         desk: Arc<Desk>,
         journal: Arc<Journal>,
-        bytes_max: usize,
+        config: &Config,
     ) -> Hub {
-        Hub { reach: Arc::new(Reach { inboxes, desk, journal, bytes_max }) }
+        let bytes_max = config.hub_bytes_max;
+        let message_bytes_max = config.limits.message_bytes_max;
+        Hub { reach: Arc::new(Reach { inboxes, desk, journal, bytes_max, message_bytes_max }) }
     }
 
     /// Appends a text to a channel without waiting for its place. A plain connection that listens
@@ -52,10 +56,13 @@ impl Hub {
     /// has taken it is not known here: [`append`](Hub::append) tells.
     ///
     /// # Errors
-    /// If the name is no channel name, or events are published faster than they can be taken.
+    /// If the name is no channel name, the text is longer than a message may be, or events are published
+    /// faster than they can be taken.
     pub fn publish(&self, channel: &str, payload: &str) -> Result<(), HubError> {
         let channels = vec![ChannelName::parse(channel)?];
-        let call = Call::Publish { channels, payload: Payload::text(payload), key: None };
+        let payload = Payload::text(payload);
+        self.check_bytes(payload.bytes.len())?;
+        let call = Call::Publish { channels, payload, key: None };
         self.reach.desk.tell(call, self.reach.bytes_max).map_err(|_| HubError::Busy)
     }
 
@@ -122,12 +129,13 @@ impl Hub {
     /// Sends a message with `requestID` 0 to every plain connection: those of the command dialect.
     ///
     /// # Errors
-    /// If messages are sent faster than the shards can take.
+    /// If it is longer than a message may be, or messages are sent faster than the shards can take.
     pub fn broadcast(&self, command: &str, payload: &str) -> Result<(), HubError> {
+        let notice = notice(command, payload);
+        self.check_bytes(notice.payload.len())?;
         if self.reach.inboxes.iter().any(|inbox| inbox.is_full(self.reach.bytes_max)) {
             return Err(HubError::Busy);
         }
-        let notice = notice(command, payload);
         self.reach.inboxes.iter().for_each(|i| i.put(vec![Order::Broadcast(notice.clone())]));
         Ok(())
     }
@@ -136,11 +144,18 @@ impl Hub {
     /// there is not known here; if it is not, nothing happens.
     ///
     /// # Errors
-    /// If messages are sent faster than the shard can take.
+    /// If it is longer than a message may be, or messages are sent faster than the shard can take.
     pub fn send(&self, to: ConnectionId, command: &str, payload: &str) -> Result<(), HubError> {
+        let notice = notice(command, payload);
+        self.check_bytes(notice.payload.len())?;
         let Some(inbox) = self.reach.inboxes.get(to.shard()) else { return Ok(()) };
-        let order = Order::Send { to, notice: notice(command, payload) };
+        let order = Order::Send { to, notice };
         inbox.offer(order, self.reach.bytes_max).map_err(|_| HubError::Busy)
+    }
+
+    fn check_bytes(&self, bytes: usize) -> Result<(), HubError> {
+        let bytes_max = self.reach.message_bytes_max;
+        if bytes > bytes_max { Err(HubError::TooBig { bytes, bytes_max }) } else { Ok(()) }
     }
 
     /// Closes one connection with code 1000 and `detail` as the reason.
@@ -170,6 +185,14 @@ pub enum HubError {
     /// The caller's fault: no such channel can exist.
     #[error(transparent)]
     InvalidChannelName(#[from] InvalidChannelName),
+    /// The caller's fault: no client need take a message of so many bytes. Nothing was sent.
+    #[error("a message of {bytes} bytes is over the limit of {bytes_max}")]
+    TooBig {
+        /// How many they are.
+        bytes: usize,
+        /// `message_bytes_max`.
+        bytes_max: usize,
+    },
     /// A limit: `hub_bytes_max` of events already wait. Nothing was sent; try again later.
     #[error("events are published faster than they can be delivered")]
     Busy,
@@ -264,11 +287,34 @@ mod tests {
     }
 
     #[test]
+    fn what_no_client_need_take_is_refused() {
+        let poll = Poll::new().expect("a poll");
+        let inbox = Inbox::new(poll.registry(), Token(0)).expect("a waker");
+        let mut config = Config::default();
+        config.limits.message_bytes_max = 100;
+        let journal = Arc::new(Journal::new(Default::default()));
+        let hub = Hub::new(Arc::new([inbox]), Arc::default(), journal, &config);
+        // With its quotes it has two bytes more.
+        assert_eq!(hub.publish("news", &"x".repeat(98)), Ok(()));
+        let too_big = Err(HubError::TooBig { bytes: 101, bytes_max: 100 });
+        assert_eq!(hub.publish("news", &"x".repeat(99)), too_big);
+        let escaped = Err(HubError::TooBig { bytes: 102, bytes_max: 100 });
+        assert_eq!(hub.publish("news", &"\"".repeat(50)), escaped);
+        let long = "x".repeat(100);
+        assert!(matches!(hub.broadcast("all", &long), Err(HubError::TooBig { .. })));
+        let id = ConnectionId::new(0, 0, 0);
+        assert!(matches!(hub.send(id, "you", &long), Err(HubError::TooBig { .. })));
+        assert_eq!(hub.send(id, "you", "short"), Ok(()));
+    }
+
+    #[test]
     fn publishing_is_refused_when_the_box_is_full_and_nothing_else_is() {
         let poll = Poll::new().expect("a poll");
         let inbox = Inbox::new(poll.registry(), Token(0)).expect("a waker");
         let inboxes: Arc<[Inbox]> = Arc::new([inbox]);
-        let hub = Hub::new(inboxes, Arc::default(), Arc::new(Journal::new(Default::default())), 1);
+        let config = Config { hub_bytes_max: 1, ..Config::default() };
+        let journal = Arc::new(Journal::new(Default::default()));
+        let hub = Hub::new(inboxes, Arc::default(), journal, &config);
         assert_eq!(hub.publish("news", "one"), Ok(()));
         assert_eq!(hub.publish("news", "two"), Err(HubError::Busy));
         assert_eq!(hub.broadcast("all", "one"), Ok(()));

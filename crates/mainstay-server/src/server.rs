@@ -310,7 +310,7 @@ fn share(
         Admission::new(config.connection_count_max, config.connection_count_per_address_max);
     let desk = Arc::new(Desk::default());
     let journal = Arc::new(Journal::new(config.journal));
-    let hub = Hub::new(inboxes.clone(), desk.clone(), journal.clone(), config.hub_bytes_max);
+    let hub = Hub::new(inboxes.clone(), desk.clone(), journal.clone(), &config);
     let http = match http {
         Some(make) => make(&config, &hub),
         None => HttpService::new(

@@ -1,9 +1,13 @@
 use bytes::Bytes;
 use mainstay_node::{Answer, Call, ConnectionKey, SessionStanding, Target};
 use mainstay_wire::EndReason;
-use mainstay_wire::session::{ErrorCode, Offset, Payload, Standing, Start};
+use mainstay_wire::session::{
+    ClientFrame, Encoding, ErrorCode, Offset, Payload, Publish, ServerFrame, SessionId, Standing,
+    Start,
+};
 
-use crate::world::{World, hello, name, resume};
+use crate::log::Peek as _;
+use crate::world::{World, code, hello, name, resume};
 
 fn publish(channels: &[&str], key: Option<&str>) -> Call {
     let channels = channels.iter().map(|channel| name(channel)).collect();
@@ -18,6 +22,38 @@ fn places(answer: Result<Answer, mainstay_node::CallError>) -> Vec<(String, u64)
 
 fn at(channel: &str, offset: u64) -> (String, u64) {
     (channel.to_owned(), offset)
+}
+
+#[test]
+fn what_no_client_could_take_is_not_appended() {
+    let mut world = World::with(|config| config.message_bytes_max = 1_000);
+    let welcome = world.connect(1, hello());
+    let publish = |payload| Call::Publish { channels: vec![name("news")], payload, key: None };
+    let to = Target::Session(welcome.session);
+    let send = |payload| Call::Send { to: to.clone(), payload, key: None };
+    let payload = |bytes| Payload::binary(vec![b'x'; bytes]);
+    for call in [publish(payload(1_001)), send(payload(1_001))] {
+        let refused = world.ask(call).expect_err("too big");
+        assert_eq!(refused.code, ErrorCode::TooBig);
+    }
+    let (channel, payload_too_big) = (name("news"), payload(1_001));
+    let publish_frame = Publish { number: 1, channel, payload: payload_too_big };
+    world.frame(1, ClientFrame::Publish(publish_frame));
+    world.commit();
+    assert_eq!(code(&world.replies(1)[0].1), Some(ErrorCode::TooBig));
+    assert!(world.log.get().memory.names().is_empty(), "nothing was begun for them");
+    // What may be appended makes a message that a client takes: a third and 1 KiB longer.
+    world.subscribe(1, "news", Start::Now);
+    for call in [publish(payload(1_000)), send(payload(1_000))] {
+        world.ask(call).expect("it fits");
+    }
+    let events = world.take(1).into_iter().filter(|f| matches!(f, ServerFrame::Event(_)));
+    let lengths = events.map(|event| {
+        let mut json = Vec::new();
+        Encoding::Json.encode_server(&event, &mut json);
+        json.len()
+    });
+    assert_eq!(lengths.filter(|bytes| *bytes <= 1_000 + 334 + 1_024).count(), 2);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use mainstay_node::{Answer, Call};
-use mainstay_wire::session::{Cursor, Delivery, Hello, PresenceMode, ServerFrame, Start, Welcome};
+use mainstay_wire::session::{
+    Cursor, Delivery, Encoding, Hello, PresenceMode, ServerFrame, Start, Welcome,
+};
 
 use crate::world::{World, cursor, hello, name, resume};
 
@@ -164,6 +166,35 @@ fn who_stays_away_leaves_though_it_expires_first() {
     assert_eq!(members(&mut world), 0);
     world.pass(20_000);
     assert!(world.node.audit() < 5);
+}
+
+#[test]
+fn what_is_told_of_members_fits_into_a_message() {
+    let mut world = World::with(|config| config.message_bytes_max = 1_000);
+    world.connect_as(1, Some("watcher"), hello());
+    enter(&mut world, 1, PresenceMode::Watch);
+    for key in 2..30 {
+        world.connect_as(key, Some(&format!("{key:0>96}")), hello());
+        enter(&mut world, key, PresenceMode::Join);
+    }
+    world.commit();
+    world.pass(1_000);
+    world.connect_as(30, Some("late"), hello());
+    enter(&mut world, 30, PresenceMode::Watch);
+    world.commit();
+    for key in [1, 30] {
+        let frames = world.take(key).into_iter();
+        let frames = frames.filter(|frame| matches!(frame, ServerFrame::Presence(_)));
+        let mut member_count = 0;
+        for frame in frames {
+            let mut json = Vec::new();
+            Encoding::Json.encode_server(&frame, &mut json);
+            assert!(json.len() <= 1_000, "{} bytes", json.len());
+            let ServerFrame::Presence(presence) = frame else { unreachable!() };
+            member_count += presence.joined.len();
+        }
+        assert_eq!(member_count, 28, "watcher {key} knows of all");
+    }
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Shard {
         let (inboxes, desk) = (shared.inboxes.clone(), shared.desk.clone());
         Ok(Shard {
             index,
-            hub: Hub::new(inboxes, desk, shared.journal.clone(), shared.config.hub_bytes_max),
+            hub: Hub::new(inboxes, desk, shared.journal.clone(), &shared.config),
             limits: Arc::new(shared.config.limits.clone()),
             timing: Arc::new(shared.config.timing.clone()),
             shared,
