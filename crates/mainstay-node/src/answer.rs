@@ -7,6 +7,7 @@ use mainstay_wire::{ChannelName, EndReason};
 
 use crate::channel::Extent;
 use crate::command::unreachable_session;
+use crate::fit::check_depth;
 use crate::node::{Entry, Subscription};
 use crate::read::{Read, event};
 use crate::timer::Timer;
@@ -100,7 +101,8 @@ impl Node {
             let message = format!("{inbox} is an inbox: send to its owner");
             return Err(Failure { code: ErrorCode::NotPermitted, message });
         }
-        self.check_payload(payload)?;
+        self.check_size(payload)?;
+        check_depth(payload)?;
         self.check_room(payload.bytes.len().saturating_mul(channels.len()))?;
         self.open_channels(now_ms, channels)?;
         let append = |channel: &ChannelName| {
@@ -125,7 +127,8 @@ impl Node {
             }
             Target::Principal(principal) => self.principal_inbox(principal)?,
         };
-        self.check_payload(&payload)?;
+        self.check_size(&payload)?;
+        check_depth(&payload)?;
         self.check_room(payload.bytes.len())?;
         if !matches!(to, Target::Principal(_)) {
             self.check_inbox(&inbox, payload.bytes.len())?;

@@ -2,9 +2,10 @@
 
 use mainstay_session::server::Command;
 use mainstay_wire::session::{
-    Encoding, ErrorCode, Outcome, Payload, Reply, Request, ServerFrame, SessionId,
+    Encoding, ErrorCode, Failure, Outcome, Payload, Reply, Request, ServerFrame, SessionId,
 };
 
+use crate::fit::{check_depth, fit_outcome};
 use crate::request::failed;
 use crate::timer::Timer;
 use crate::{Answer, CallError, Node, Ticket};
@@ -23,6 +24,9 @@ impl Node {
         let Some(entry) = self.sessions.get_mut(&to) else {
             return self.answer(ticket, Err(unreachable_session()));
         };
+        if let Err(Failure { code, message }) = check_depth(&payload) {
+            return self.answer(ticket, Err(CallError { code, message }));
+        }
         if entry.session.command_count() >= count_max {
             let message = format!("{count_max} commands wait for this client already");
             return self.answer(ticket, Err(CallError { code: ErrorCode::Busy, message }));
@@ -55,7 +59,8 @@ impl Node {
         if let Some(command) = settled {
             let timer = Timer::Command { session: id, number: reply.number };
             self.timers.disarm(&timer);
-            self.answer(Ticket(command.caller), Ok(Answer::Outcome(reply.outcome)));
+            let outcome = fit_outcome(reply.outcome);
+            self.answer(Ticket(command.caller), Ok(Answer::Outcome(outcome)));
         }
         self.say(id, ServerFrame::Ack { number });
     }

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::channel::{Channel, Channels};
+use crate::fit::fit_outcome;
 use crate::hello::Arrival;
 use crate::principals::Principals;
 use crate::subscriptions::Subscriptions;
@@ -566,6 +567,7 @@ impl Node {
     /// Has an outcome stored with this commit and told behind it.
     pub(crate) fn put_outcome(&mut self, session: SessionId, number: u64, outcome: Outcome) {
         let bytes_max = self.config.message_bytes_max as usize;
+        let outcome = fit_outcome(outcome);
         let told = bounded_reply(Reply { number, outcome }, bytes_max, |reply| {
             Encoding::longest(|encoding| encoding.reply_bytes(reply))
         });

@@ -8,7 +8,7 @@ use crate::channel::EVENT_BYTES;
 use crate::{Effect, Node};
 
 impl Node {
-    /// Appends a client's event to a channel of clients.
+    /// Appends a client's event to a channel of clients. How deep it nests was looked at when it came.
     pub(crate) fn publish(
         &mut self,
         now_ms: u64,
@@ -20,7 +20,7 @@ impl Node {
             let message = "an inbox takes what is sent to its owner, and no events".to_owned();
             return Err(Failure { code: ErrorCode::NotPermitted, message });
         }
-        self.check_payload(&payload)?;
+        self.check_size(&payload)?;
         self.check_room(payload.bytes.len())?;
         let account = self.account(id);
         if let Some(account) = &account {

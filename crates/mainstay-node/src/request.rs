@@ -7,6 +7,7 @@ use mainstay_wire::session::{
     Ack, ClientFrame, ErrorCode, Failure, Outcome, Reply, Request, ServerFrame, SessionId,
 };
 
+use crate::fit::check_depth;
 use crate::timer::Timer;
 use crate::{Effect, Node};
 
@@ -44,6 +45,12 @@ impl Node {
     }
 
     fn receive(&mut self, now_ms: u64, id: SessionId, number: u64, work: Work) {
+        let work = match &work {
+            Work::Run { payload, .. } | Work::Publish { payload, .. } => {
+                check_depth(payload).map_or_else(Work::Fail, |()| work)
+            }
+            Work::Fail(_) => work,
+        };
         let limits = RequestLimits {
             count_max: self.config.request_count_max,
             bytes_max: self.config.request_bytes_max,

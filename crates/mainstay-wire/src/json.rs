@@ -117,6 +117,39 @@ pub(crate) fn write_integer<I: Serialize>(integer: I, out: &mut Vec<u8>) {
     assert!(written.is_ok(), "an integer serializes");
 }
 
+/// Whether arrays and objects stand within each other more than `levels_max` deep. Looks at each byte once,
+/// and trusts that the text is JSON.
+pub(crate) fn nests_deeper(json: &[u8], levels_max: usize) -> bool {
+    // A level takes two bytes, and most texts are too short for so many.
+    if json.len() <= 2 * levels_max {
+        return false;
+    }
+    let (mut at, mut levels) = (0, 0_usize);
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'[' | b'{' if levels == levels_max => return true,
+            b'[' | b'{' => levels += 1,
+            b']' | b'}' => levels = levels.saturating_sub(1),
+            b'"' => at = string_end(json, at),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The place behind the string that goes on at `at`.
+fn string_end(json: &[u8], mut at: usize) -> usize {
+    loop {
+        at += plain_length(json.get(at..).unwrap_or_default());
+        match json.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') | None => return at + 1,
+            Some(_) => at += 1,
+        }
+    }
+}
+
 /// How many bytes at the front stand in a JSON string as they are: up to the first quote, backslash
 /// or control character.
 fn plain_length(text: &[u8]) -> usize {
@@ -183,7 +216,42 @@ mod tests {
         assert_eq!(Scanner::new("1000000000000000000").integer(), None);
     }
 
+    #[test]
+    fn levels_are_counted_outside_of_strings() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let mixed = |levels: usize| r#"{"a":["#.repeat(levels / 2) + &"]}".repeat(levels / 2);
+        for json in [nested(100), mixed(100), format!("[{}]", vec!["[[]]"; 500].join(","))] {
+            assert!(!nests_deeper(json.as_bytes(), 100), "{json}");
+        }
+        for json in [nested(101), mixed(102), format!(r#"["]]\"]",{}]"#, nested(100))] {
+            assert!(nests_deeper(json.as_bytes(), 100), "{json}");
+        }
+        for text in ["[".repeat(300), "\"[{".repeat(100), "\\".repeat(99) + "\"[["] {
+            let json = serde_json::to_string(&[&text, &text]).expect("a string");
+            assert!(!nests_deeper(json.as_bytes(), 1), "{json}");
+        }
+        for cut in ["\"abc".repeat(99), "\\".repeat(999), "[\"\\".repeat(99)] {
+            assert!(!nests_deeper(cut.as_bytes(), 100), "what is no JSON harms nobody");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn levels_are_those_of_the_value(depth in 1usize..12, text in "[\\[\\]{}\"\\\\ -~]{0,12}") {
+            let mut value = serde_json::json!(text);
+            for level in 0..depth {
+                value = match level % 2 {
+                    0 => serde_json::json!([text, value, []]),
+                    _ => serde_json::json!({ "e": {}, "value": value }),
+                };
+            }
+            let json = value.to_string();
+            prop_assert!(!nests_deeper(json.as_bytes(), depth + 1));
+            // Short texts are not looked at.
+            let long = format!("{json}{}", " ".repeat(40));
+            prop_assert!(nests_deeper(long.as_bytes(), depth - 1));
+        }
+
         #[test]
         fn strings_are_written_as_serde_json_writes_them(text in "[ -~\\x00-\\x1f\"\\\\é€😀\u{7f}]{0,40}") {
             let mut out = Vec::new();

@@ -1,9 +1,9 @@
 use bytes::Bytes;
-use mainstay_node::{Answer, Call, ConnectionKey, SessionStanding, Target};
+use mainstay_node::{Answer, Call, ConnectionKey, Input, SessionStanding, Target};
 use mainstay_wire::EndReason;
 use mainstay_wire::session::{
-    ClientFrame, Encoding, ErrorCode, Offset, Payload, Publish, ServerFrame, SessionId, Standing,
-    Start,
+    ClientFrame, Encoding, ErrorCode, Offset, Outcome, Payload, Publish, Reply, Request,
+    ServerFrame, SessionId, Standing, Start,
 };
 
 use crate::log::Peek as _;
@@ -22,6 +22,49 @@ fn places(answer: Result<Answer, mainstay_node::CallError>) -> Vec<(String, u64)
 
 fn at(channel: &str, offset: u64) -> (String, u64) {
     (channel.to_owned(), offset)
+}
+
+#[test]
+fn what_parsers_need_not_bear_is_taken_nowhere() {
+    let deep = |levels: usize| Payload::from_json_bytes("[".repeat(levels) + &"]".repeat(levels));
+    let mut world = World::new();
+    let welcome = world.connect(1, hello());
+    let session = welcome.session;
+    let mut calls = |levels| {
+        let (channels, to) = (vec![name("news")], Target::Session(session));
+        let publish = Call::Publish { channels, payload: deep(levels), key: None };
+        let send = Call::Send { to, payload: deep(levels), key: None };
+        let refused = [publish, send].map(|call| world.ask(call).err().map(|error| error.code));
+        let (command, payload, deadline_ms) = ("show".to_owned(), deep(levels), 1_000);
+        let asked = world.call(Call::Command { to: session, command, payload, deadline_ms });
+        world.commit();
+        let answer = world.answers.get(&asked).map(|answer| answer.as_ref().err().map(|e| e.code));
+        (refused, answer)
+    };
+    assert_eq!(calls(100), ([None, None], None), "this deep it may be; the command waits");
+    let malformed = Some(ErrorCode::Malformed);
+    assert_eq!(calls(101), ([malformed, malformed], Some(malformed)));
+    let (command, deadline_ms) = ("work".to_owned(), None);
+    let request = Request { number: 1, command, payload: deep(101), deadline_ms };
+    world.frame(1, ClientFrame::Request(request));
+    let publish = Publish { number: 2, channel: name("news"), payload: deep(101) };
+    world.frame(1, ClientFrame::Publish(publish));
+    world.request(1, 3);
+    world.commit();
+    assert_eq!(world.runs, [(session, 3)], "the first was not run");
+    world.handle(Input::Ran { session, number: 3, outcome: Outcome::Done(deep(101)) });
+    let reply = Reply { number: 1, outcome: Outcome::Done(deep(101)) };
+    world.frame(1, ClientFrame::Reply(reply));
+    world.commit();
+    let codes: Vec<_> = world.replies(1).iter().map(|(_, outcome)| code(outcome)).collect();
+    assert_eq!(codes, [malformed; 3]);
+    assert_eq!(world.events(1, "news"), [0; 0]);
+    let answered = world.answers.values().filter_map(|answer| answer.as_ref().ok());
+    let outcome = answered.filter_map(|answer| match answer {
+        Answer::Outcome(outcome) => Some(code(outcome)),
+        _ => None,
+    });
+    assert_eq!(outcome.collect::<Vec<_>>(), [malformed], "the client's reply");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod identity;
 pub use identity::{InvalidIdentity, Principal, SessionId, Token};
 
 mod payload;
-pub use payload::{Payload, PayloadKind};
+pub use payload::{NESTING_MAX, Payload, PayloadKind};
 
 mod frame;
 pub use frame::{

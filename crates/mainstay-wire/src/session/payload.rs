@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::json::write_string;
+use crate::json::{nests_deeper, write_string};
 
 /// An application's bytes, with a flag that says whether they are JSON. A JSON payload is checked
 /// where it enters and passed on as it was written; nothing on its way parses it again.
@@ -45,8 +45,18 @@ impl Payload {
         Payload::from_json_bytes(json)
     }
 
+    /// Whether it is JSON whose arrays and objects stand within each other more than [`NESTING_MAX`] deep
+    /// (PROTOCOL.md, "Encoding").
+    pub fn is_too_deep(&self) -> bool {
+        self.kind == PayloadKind::Json && nests_deeper(&self.bytes, NESTING_MAX)
+    }
+
     /// Anything.
     pub fn binary(bytes: impl Into<Bytes>) -> Payload {
         Payload { kind: PayloadKind::Binary, bytes: bytes.into() }
     }
 }
+
+/// How deep the arrays and objects of a JSON payload may stand within each other. With the frame around
+/// it that is below the 128 levels at which serde_json gives up; other parsers bear some more.
+pub const NESTING_MAX: usize = 100;
