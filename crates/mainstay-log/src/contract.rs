@@ -79,9 +79,9 @@ pub trait Log: Send {
     /// The replies kept for a session, by number.
     fn replies(&mut self, session: SessionId) -> Result<Vec<(u64, Bytes)>, LogError>;
 
-    /// The lowest number of a session that a reply is kept for.
-    fn reply_first(&mut self, session: SessionId) -> Result<Option<u64>, LogError> {
-        Ok(self.replies(session)?.first().map(|(number, _)| *number))
+    /// The numbers of a session that replies are kept for, and the bytes of each; a damaged one counts too.
+    fn reply_sizes(&mut self, session: SessionId) -> Result<Vec<(u64, usize)>, LogError> {
+        Ok(self.replies(session)?.iter().map(|(number, reply)| (*number, reply.len())).collect())
     }
 
     /// The reply kept for one number of a session.

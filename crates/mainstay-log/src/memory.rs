@@ -181,9 +181,9 @@ impl Log for MemoryLog {
         Ok(found.map(|((_, number), reply)| (*number, reply.clone())).collect())
     }
 
-    fn reply_first(&mut self, session: SessionId) -> Result<Option<u64>, LogError> {
-        let mut found = self.replies.range((session, 0)..=(session, u64::MAX));
-        Ok(found.next().map(|((_, number), _)| *number))
+    fn reply_sizes(&mut self, session: SessionId) -> Result<Vec<(u64, usize)>, LogError> {
+        let found = self.replies.range((session, 0)..=(session, u64::MAX));
+        Ok(found.map(|((_, number), reply)| (*number, reply.len())).collect())
     }
 
     fn reply(&mut self, session: SessionId, number: u64) -> Result<Option<Bytes>, LogError> {

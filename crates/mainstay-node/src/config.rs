@@ -24,6 +24,10 @@ pub struct NodeConfig {
     /// Bytes of requests that wait behind a running handler, told to clients. Default 1 MiB. Past it:
     /// `session_violation`.
     pub request_bytes_max: usize,
+    /// Bytes of outcomes kept for one session until its client has acknowledged them. Default 4 MiB: the 64
+    /// that it may leave unacknowledged, each as long as a message may be. Past it the oldest become
+    /// `indeterminate`.
+    pub outcome_bytes_max: usize,
     /// Time for a handler without a shorter deadline of its own. Default 30 s. Past it:
     /// `deadline_exceeded`.
     pub handler_timeout_ms: u64,
@@ -81,6 +85,7 @@ impl Default for NodeConfig {
             tombstone_expiry_ms: 7 * 24 * 3600 * 1000,
             request_count_max: 256,
             request_bytes_max: 1024 * 1024,
+            outcome_bytes_max: 4 * 1024 * 1024,
             handler_timeout_ms: 30_000,
             command_count_max: 64,
             subscription_count_max: 128,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use mainstay_log::{LogError, Write};
+use mainstay_log::LogError;
 use mainstay_session::server::{Record, Session, decode_outcome};
 use mainstay_wire::session::{
     Hello, Outcome, Principal, Reply, ServerFrame, SessionId, SessionLimits, Standing, Token,
@@ -45,7 +45,7 @@ impl Node {
         }
         match self.tombstone(id) {
             Some(record) => {
-                let expired = Session::load(id, record, None);
+                let expired = Session::load(id, record, &[]);
                 if !expired.admits(&token) || expired.record().principal != arrival.principal {
                     return self.refuse_resume(connection, id);
                 }
@@ -234,9 +234,7 @@ impl Node {
             entry.session.finish(number);
             // Its outcome is said with the others, below.
             let outcome = self.unstored.remove(&(id, number)).unwrap_or(Outcome::Indeterminate);
-            let reply = mainstay_session::server::encode_outcome(&outcome);
-            self.staged.writes.push(Write::PutReply { session: id, number, reply });
-            self.staged.outcomes.insert((id, number), outcome);
+            self.keep_outcome(id, number, outcome);
         }
         for (number, outcome) in self.outcomes(id) {
             self.say(id, ServerFrame::Reply(Reply { number, outcome }));

@@ -429,7 +429,7 @@ impl Node {
             self.timers.arm(until_ms, Timer::Forget { session: id });
             return Ok(());
         }
-        let outcome_first = self.log.reply_first(id)?;
+        let outcomes = self.log.reply_sizes(id)?;
         // One that was connected when the server was lost is away since now.
         let away_since_ms = record.away_since_ms.unwrap_or(now_ms);
         let expires_at_ms = away_since_ms + self.config.session_expiry_ms;
@@ -437,7 +437,7 @@ impl Node {
         if let Some(principal) = &record.principal {
             self.principals.add(principal, id);
         }
-        let mut session = Session::load(id, record, outcome_first);
+        let mut session = Session::load(id, record, &outcomes);
         session.record_mut().away_since_ms = Some(away_since_ms);
         let entry = Entry { session, link: None, last_end: None, lingering: BTreeSet::new() };
         self.sessions.insert(id, Box::new(entry));
@@ -571,10 +571,24 @@ impl Node {
         let told = bounded_reply(Reply { number, outcome }, bytes_max, |reply| {
             Encoding::longest(|encoding| encoding.reply_bytes(reply))
         });
-        let reply = encode_outcome(&told.outcome);
-        self.staged.writes.push(Write::PutReply { session, number, reply });
-        self.staged.outcomes.insert((session, number), told.outcome.clone());
+        self.keep_outcome(session, number, told.outcome.clone());
         self.say(session, ServerFrame::Reply(told));
+    }
+
+    /// Has an outcome stored with this commit. Older ones that there is no room for any more are known no
+    /// longer: what their handlers came to is for nobody to say.
+    pub(crate) fn keep_outcome(&mut self, session: SessionId, number: u64, outcome: Outcome) {
+        let reply = encode_outcome(&outcome);
+        let bytes_max = self.config.outcome_bytes_max;
+        let entry = self.sessions.get_mut(&session);
+        let given_up = entry.map(|entry| entry.session.keep(reply.len(), bytes_max));
+        self.staged.writes.push(Write::PutReply { session, number, reply });
+        self.staged.outcomes.insert((session, number), outcome);
+        for number in given_up.unwrap_or_default() {
+            let reply = encode_outcome(&Outcome::Indeterminate);
+            self.staged.writes.push(Write::PutReply { session, number, reply });
+            self.staged.outcomes.insert((session, number), Outcome::Indeterminate);
+        }
     }
 
     /// Closes a session's connection and forgets it. What it says later is not heard. Gives it.

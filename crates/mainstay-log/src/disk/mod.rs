@@ -270,8 +270,8 @@ impl Log for DiskLog {
         self.read_with(|database, _| read::replies(database, session))
     }
 
-    fn reply_first(&mut self, session: SessionId) -> Result<Option<u64>, LogError> {
-        self.read_with(|database, _| read::reply_first(database, session))
+    fn reply_sizes(&mut self, session: SessionId) -> Result<Vec<(u64, usize)>, LogError> {
+        self.read_with(|database, _| read::reply_sizes(database, session))
     }
 
     fn reply(&mut self, session: SessionId, number: u64) -> Result<Option<Bytes>, LogError> {

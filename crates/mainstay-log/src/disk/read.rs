@@ -142,15 +142,21 @@ pub(super) fn replies(
     Ok(replies)
 }
 
-pub(super) fn reply_first(
+pub(super) fn reply_sizes(
     database: &Database,
     session: SessionId,
-) -> Result<Option<u64>, LogError> {
+) -> Result<Vec<(u64, usize)>, LogError> {
     let table = begin_read(database)?.open_table(REPLIES).map_err(store)?;
     let start = reply_key(session.as_bytes(), 0);
     let end = reply_key(session.as_bytes(), u64::MAX);
-    let first = table.range::<&[u8; 24]>(&start..=&end).map_err(store)?.next();
-    Ok(first.transpose().map_err(store)?.map(|(key, _)| reply_number(key.value())))
+    let mut sizes = Vec::new();
+    for row in table.range::<&[u8; 24]>(&start..=&end).map_err(store)? {
+        let (key, row) = row.map_err(store)?;
+        let (key, row) = (key.value(), row.value());
+        let bytes = decode_opaque(Kind::Reply, key, row).map_or(row.len(), |reply| reply.len());
+        sizes.push((reply_number(key), bytes));
+    }
+    Ok(sizes)
 }
 
 pub(super) fn reply(

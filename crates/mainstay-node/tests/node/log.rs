@@ -130,8 +130,8 @@ impl Log for SharedLog {
         }
     }
 
-    fn reply_first(&mut self, session: SessionId) -> Result<Option<u64>, LogError> {
-        self.get().memory.reply_first(session)
+    fn reply_sizes(&mut self, session: SessionId) -> Result<Vec<(u64, usize)>, LogError> {
+        self.get().memory.reply_sizes(session)
     }
 
     fn reply(&mut self, session: SessionId, number: u64) -> Result<Option<Bytes>, LogError> {

@@ -79,6 +79,40 @@ fn a_number_that_comes_again_gets_the_stored_outcome() {
 }
 
 #[test]
+fn outcomes_are_bounded_in_bytes_and_what_is_given_up_never_runs_again() {
+    let mut world = World::with(|config| config.outcome_bytes_max = 1_000);
+    let welcome = world.connect(1, hello());
+    let long = "x".repeat(400);
+    for number in 1..=4 {
+        world.request(1, number);
+        world.commit();
+        world.ran(welcome.session, number, &long);
+        world.commit();
+    }
+    let told = world.replies(1);
+    assert!(told.iter().all(|(_, outcome)| *outcome == done(&long)), "who is there hears all");
+    world.request(1, 1);
+    world.commit();
+    assert_eq!(world.replies(1).last(), Some(&(1, Outcome::Indeterminate)));
+    assert_eq!(world.runs.len(), 4);
+    let kept = [Outcome::Indeterminate, Outcome::Indeterminate, done(&long), done(&long)];
+    let kept: Vec<_> = (1..).zip(kept).collect();
+    let welcome = world.connect(2, resume(&welcome));
+    assert_eq!(world.replies(2), kept);
+    world.restart();
+    let welcome = world.connect(3, resume(&welcome));
+    assert_eq!(world.replies(3), kept);
+    // What is acknowledged makes room.
+    world.ack(3, 4, &[]);
+    world.request(3, 5);
+    world.commit();
+    world.ran(welcome.session, 5, &long);
+    world.commit();
+    world.connect(4, resume(&welcome));
+    assert_eq!(world.replies(4), [(4, done(&long)), (5, done(&long))]);
+}
+
+#[test]
 fn a_number_that_comes_again_costs_one_reply_and_not_all() {
     let (mut world, _) = connected();
     for number in 1..=3 {

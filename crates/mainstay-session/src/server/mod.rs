@@ -9,6 +9,8 @@ pub use session::Session;
 mod requests;
 pub use requests::{Accepted, Cancelled, Received, RequestLimits, Work};
 
+mod kept;
+
 mod commands;
 pub use commands::Command;
 

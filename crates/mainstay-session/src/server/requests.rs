@@ -230,38 +230,6 @@ impl Session {
         Cancelled::Queued
     }
 
-    /// The client has every outcome below `from`. The number below which stored outcomes are to be
-    /// dropped, if there are any; going back changes nothing.
-    ///
-    /// # Errors
-    /// If there cannot be such an outcome yet.
-    pub fn acknowledge(&mut self, from: u64) -> Result<Option<u64>, Violation> {
-        self.check_acknowledged(from)?;
-        if from <= self.unanswered_from {
-            return Ok(None);
-        }
-        self.unanswered_from = from;
-        Ok(Some(from))
-    }
-
-    /// Numbers whose outcomes are stored for the client.
-    pub fn outcomes(&self) -> std::ops::Range<u64> {
-        self.unanswered_from..self.outcomes_end()
-    }
-
-    pub(super) fn check_acknowledged(&self, from: u64) -> Result<(), Violation> {
-        let below = self.outcomes_end();
-        if from > below {
-            return Err(Violation::AcknowledgedAhead { from, below });
-        }
-        Ok(())
-    }
-
-    /// The first number without an outcome.
-    fn outcomes_end(&self) -> u64 {
-        self.record.accepted.saturating_add(u64::from(!self.record.is_started))
-    }
-
     fn is_running(&self, number: u64) -> bool {
         self.running.is_some_and(|running| running.number == number)
     }
@@ -429,7 +397,7 @@ mod tests {
         assert_eq!(session.receive(1, run(None), LIMITS), Ok(Received::Queued));
         assert_eq!(started(session.accept(0, 10)), 1);
         assert_eq!(session.interrupted(), None);
-        let mut loaded = Session::load(session.id(), session.record().clone(), None);
+        let mut loaded = Session::load(session.id(), session.record().clone(), &[]);
         assert_eq!(loaded.interrupted(), Some(1));
         assert_eq!(loaded.outcomes(), 1..1);
         assert!(loaded.finish(1));

@@ -17,6 +17,8 @@ pub struct Session {
     pub(super) record: Record,
     /// Outcomes below this number have been forgotten.
     pub(super) unanswered_from: u64,
+    /// How many bytes the outcomes from there on have.
+    pub(super) outcome_bytes: VecDeque<u32>,
     pub(super) running: Option<Running>,
     /// Requests that are not accepted yet, behind the one that runs.
     pub(super) queue: VecDeque<Queued>,
@@ -48,15 +50,24 @@ impl Session {
             inbox_from: None,
             expired_at_ms: None,
         };
-        Session::load(id, record, None)
+        Session::load(id, record, &[])
     }
 
-    /// A session as it was stored: its record, and the lowest number of its stored outcomes.
-    pub fn load(id: SessionId, record: Record, outcome_first: Option<u64>) -> Session {
-        let outcomes_end = record.accepted + u64::from(!record.is_started);
+    /// A session as it was stored: its record, and the numbers and bytes of its stored outcomes, the
+    /// lowest first.
+    pub fn load(id: SessionId, record: Record, outcomes: &[(u64, usize)]) -> Session {
+        let end = record.accepted + u64::from(!record.is_started);
+        let unanswered_from = outcomes.first().map_or(end, |(first, _)| *first).min(end);
+        let bytes_of = |number: u64| {
+            let found = outcomes.binary_search_by_key(&number, |(number, _)| *number);
+            let bytes =
+                found.ok().and_then(|index| outcomes.get(index)).map_or(0, |(_, bytes)| *bytes);
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
         Session {
             id,
-            unanswered_from: outcome_first.unwrap_or(outcomes_end).min(outcomes_end),
+            unanswered_from,
+            outcome_bytes: (unanswered_from..end).map(bytes_of).collect(),
             record,
             running: None,
             queue: VecDeque::new(),
