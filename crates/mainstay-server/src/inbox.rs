@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use mainstay_node::{Effect, Page};
 use mainstay_wire::frame::Opcode;
-use mainstay_wire::session::{Event, Outcome, ServerFrame, SessionId};
+use mainstay_wire::session::{Event, Outcome, Request, ServerFrame, SessionId};
 use mio::{Registry, Token, Waker};
 
 use crate::ConnectionId;
@@ -170,24 +170,42 @@ fn weight(order: &Order) -> usize {
             Effect::Deliver { events, .. } | Effect::Page(Page { events, .. }) => {
                 events.iter().map(event_weight).sum()
             }
-            Effect::Send { frame: ServerFrame::Reply(reply), .. } => match &reply.outcome {
-                Outcome::Done(payload) => payload.bytes.len(),
-                _ => 0,
-            },
-            Effect::Run { request, .. } => request.payload.bytes.len(),
-            _ => 0,
+            Effect::Send { frame, .. } => EVENT_BYTES + frame_weight(frame),
+            Effect::Run { request, .. } => EVENT_BYTES + request_weight(request),
+            _ => EVENT_BYTES,
         },
         Order::Broadcast(notice) | Order::Send { notice, .. } => notice.frame.len(),
         _ => 0,
     }
 }
 
+fn frame_weight(frame: &ServerFrame) -> usize {
+    match frame {
+        ServerFrame::Reply(reply) => match &reply.outcome {
+            Outcome::Done(payload) => payload.bytes.len(),
+            Outcome::Failed(failure) => failure.message.len(),
+            Outcome::Published { .. } | Outcome::Indeterminate => 0,
+        },
+        ServerFrame::Request(request) => request_weight(request),
+        ServerFrame::Presence(presence) => {
+            (presence.joined.len() + presence.left.len()) * MEMBER_BYTES
+        }
+        _ => 0,
+    }
+}
+
+fn request_weight(request: &Request) -> usize {
+    request.command.len() + request.payload.bytes.len()
+}
+
 fn event_weight(event: &Event) -> usize {
     EVENT_BYTES + event.payload.bytes.len()
 }
 
-/// An event without its payload.
+/// An event without its payload, or a frame without what it carries.
 const EVENT_BYTES: usize = 64;
+/// A member in a frame: its id and, perhaps, its principal.
+const MEMBER_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +239,35 @@ mod tests {
         inbox.close();
         inbox.put(vec![Order::Broadcast(notice("four"))]);
         assert!(!inbox.is_full(1), "nothing gathers for a shard that has ended");
+    }
+
+    #[test]
+    fn frames_weigh_what_they_carry() {
+        use mainstay_node::ConnectionKey;
+        use mainstay_wire::ChannelName;
+        use mainstay_wire::session::{Member, Payload, Presence, Reply};
+        let member = Member { session: SessionId::from_bytes([1; 16]), principal: None };
+        let presence = Presence {
+            channel: ChannelName::parse("room").expect("a name"),
+            joined: vec![member; 100],
+            left: Vec::new(),
+            member_count: 100,
+        };
+        let payload = Payload::binary(vec![0; 5_000]);
+        let outcome = Outcome::Done(payload.clone());
+        let request = Request { number: 1, command: "show".to_owned(), payload, deadline_ms: None };
+        for frame in [
+            ServerFrame::Presence(presence),
+            ServerFrame::Request(request),
+            ServerFrame::Reply(Reply { number: 1, outcome }),
+        ] {
+            let connection = ConnectionKey(1);
+            let order = Order::Effect(Effect::Send { connection, frame });
+            assert!(weight(&order) >= 5_000, "{order:?}");
+        }
+        let connection = ConnectionKey(1);
+        let small = Order::Effect(Effect::Send { connection, frame: ServerFrame::Pong });
+        assert!(weight(&small) > 0, "many small ones weigh something");
     }
 
     #[test]

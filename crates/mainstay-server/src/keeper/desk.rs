@@ -188,18 +188,47 @@ pub(crate) fn stopping() -> CallError {
 
 /// What an input holds in memory, roughly.
 fn weight(input: &Input) -> usize {
-    let payload = match input {
-        Input::Frame { frame: ClientFrame::Publish(publish), .. } => publish.payload.bytes.len(),
-        Input::Frame { frame: ClientFrame::Request(request), .. } => request.payload.bytes.len(),
-        Input::Ran { outcome: Outcome::Done(payload), .. } => payload.bytes.len(),
-        Input::Call { call: Call::Publish { payload, channels, .. }, .. } => {
+    let carried = match input {
+        Input::Frame { frame, .. } => frame_weight(frame),
+        Input::Ran { outcome, .. } => outcome_weight(outcome),
+        Input::Call { call, .. } => call_weight(call),
+        Input::Hello { hello, .. } => hello.cursors.len() * INPUT_BYTES,
+        Input::Unfit { .. }
+        | Input::Gone { .. }
+        | Input::Pace { .. }
+        | Input::Read { .. }
+        | Input::Drain { .. } => 0,
+    };
+    INPUT_BYTES + carried
+}
+
+fn frame_weight(frame: &ClientFrame) -> usize {
+    match frame {
+        ClientFrame::Publish(publish) => publish.payload.bytes.len(),
+        ClientFrame::Request(request) => request.command.len() + request.payload.bytes.len(),
+        ClientFrame::Reply(reply) => outcome_weight(&reply.outcome),
+        ClientFrame::Ack(ack) => ack.cursors.len() * INPUT_BYTES,
+        _ => 0,
+    }
+}
+
+fn outcome_weight(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Done(payload) => payload.bytes.len(),
+        Outcome::Failed(failure) => failure.message.len(),
+        Outcome::Published { .. } | Outcome::Indeterminate => 0,
+    }
+}
+
+fn call_weight(call: &Call) -> usize {
+    match call {
+        Call::Publish { payload, channels, .. } => {
             payload.bytes.len() + channels.len() * INPUT_BYTES
         }
-        Input::Call { call: Call::Send { payload, .. }, .. } => payload.bytes.len(),
-        Input::Hello { hello, .. } => hello.cursors.len() * INPUT_BYTES,
+        Call::Send { payload, .. } => payload.bytes.len(),
+        Call::Command { command, payload, .. } => command.len() + payload.bytes.len(),
         _ => 0,
-    };
-    INPUT_BYTES + payload
+    }
 }
 
 /// An input without what it carries.
@@ -225,6 +254,40 @@ mod tests {
         assert!(count <= SWEEP_COUNT_MIN, "{count}");
         desk.note_head(&name(0), Offset(7));
         assert_eq!(*kept.borrow_and_update(), Offset(7), "who waits is told");
+    }
+
+    #[test]
+    fn whatever_carries_bytes_weighs_them() {
+        use mainstay_node::ConnectionKey;
+        use mainstay_wire::session::{Ack, Failure, Payload, Publish, Reply, Request, SessionId};
+        let payload = || Payload::binary(vec![0; 5_000]);
+        let text = || "x".repeat(5_000);
+        let frame = |frame| Input::Frame { connection: ConnectionKey(1), frame };
+        let channel = ChannelName::parse("news").expect("a name");
+        let failed = Outcome::Failed(Failure { code: ErrorCode::Internal, message: text() });
+        let cursors = vec![(channel.clone(), Offset(1)); 100];
+        let to = SessionId::from_bytes([1; 16]);
+        let request = |command, payload| {
+            frame(ClientFrame::Request(Request { number: 1, command, payload, deadline_ms: None }))
+        };
+        let call = |command, payload| Input::Call {
+            ticket: Ticket(1),
+            call: Call::Command { to, command, payload, deadline_ms: 1 },
+        };
+        let inputs = [
+            frame(ClientFrame::Publish(Publish { number: 1, channel, payload: payload() })),
+            request(String::new(), payload()),
+            request(text(), Payload::NULL),
+            frame(ClientFrame::Reply(Reply { number: 1, outcome: Outcome::Done(payload()) })),
+            frame(ClientFrame::Reply(Reply { number: 1, outcome: failed })),
+            frame(ClientFrame::Ack(Ack { unanswered_from: 1, cursors })),
+            Input::Ran { session: to, number: 1, outcome: Outcome::Done(payload()) },
+            call(String::new(), payload()),
+            call(text(), Payload::NULL),
+        ];
+        for input in inputs {
+            assert!(weight(&input) >= 5_000, "{input:?}");
+        }
     }
 
     #[test]
