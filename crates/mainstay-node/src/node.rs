@@ -122,7 +122,11 @@ pub(crate) struct Staged {
     pub(crate) delivers: BTreeMap<ChannelName, usize>,
     /// Outcomes that the log does not have yet.
     pub(crate) outcomes: BTreeMap<(SessionId, u64), Outcome>,
-    /// The same for idempotency keys.
+    /// Numbers that came again and were answered again: once is enough for those who come together.
+    pub(crate) repeated: BTreeSet<(SessionId, u64)>,
+    /// Who is to be told of the members of which channel, once for all that they asked.
+    pub(crate) watching: BTreeSet<(ChannelName, SessionId)>,
+    /// What keys stand for that the log does not have yet.
     pub(crate) keys: BTreeMap<Key, Vec<(ChannelName, Epoch, Offset)>>,
     /// Calls that are answered if the commit succeeds.
     pub(crate) tickets: BTreeSet<Ticket>,
@@ -228,6 +232,7 @@ impl Node {
             self.staged.tickets.clear();
             return Ok(());
         }
+        self.tell_new_watchers();
         self.trim_grown(now_ms);
         let staged = std::mem::take(&mut self.staged);
         let committed = match self.failed.take() {

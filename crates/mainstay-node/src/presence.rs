@@ -21,10 +21,24 @@ impl Node {
         }
     }
 
-    /// Has a session told of the members: now of those whom the other watchers know of, and later of
-    /// each change, with the others.
+    /// Has a session told of the members: with this batch of those whom the other watchers know of, and
+    /// later of each change, with the others.
     pub(crate) fn watch_room(&mut self, channel: &ChannelName, id: SessionId) {
         self.members.watch(channel, id);
+        self.staged.watching.insert((channel.clone(), id));
+    }
+
+    /// Tells each new watcher of the members, once for however often it asked in this batch: of a full
+    /// room that is ten thousand times as long as the question.
+    pub(crate) fn tell_new_watchers(&mut self) {
+        for (channel, id) in std::mem::take(&mut self.staged.watching) {
+            if self.watches(id, &channel) {
+                self.tell_members(&channel, id);
+            }
+        }
+    }
+
+    fn tell_members(&mut self, channel: &ChannelName, id: SessionId) {
         let members = self.members.settled(channel);
         if members.is_empty() {
             return self.say_presence(id, channel, Vec::new(), Vec::new());
@@ -34,8 +48,16 @@ impl Node {
         }
     }
 
+    fn watches(&self, id: SessionId, channel: &ChannelName) -> bool {
+        let link = self.sessions.get(&id).and_then(|entry| entry.link.as_ref());
+        let held = link.and_then(|link| link.subscriptions.get(channel));
+        held.is_some_and(|held| held.presence.watches())
+    }
+
     /// Tells the watchers what has gathered.
     pub(crate) fn tell_watchers(&mut self, channel: &ChannelName) {
+        // Those who begin to watch know the members of before.
+        self.tell_new_watchers();
         let Some(changes) = self.members.take_changes(channel) else { return };
         let count_max = self.member_count_max();
         for watcher in self.members.watchers(channel) {

@@ -59,7 +59,11 @@ impl Node {
         match entry.session.receive(number, work, limits) {
             Ok(Received::Queued) => self.advance(now_ms, id),
             Ok(Received::Known) => {
-                if let Some(outcome) = self.outcome(id, number) {
+                // What is told in this batch anyway needs no telling, however often it is asked for: a reply
+                // may be a thousand times as long as what asks for it.
+                let is_told = self.staged.outcomes.contains_key(&(id, number))
+                    || !self.staged.repeated.insert((id, number));
+                if !is_told && let Some(outcome) = self.outcome(id, number) {
                     self.say(id, ServerFrame::Reply(Reply { number, outcome }));
                 }
             }

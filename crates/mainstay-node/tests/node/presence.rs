@@ -198,6 +198,22 @@ fn what_is_told_of_members_fits_into_a_message() {
 }
 
 #[test]
+fn who_asks_again_and_again_is_told_of_the_members_once() {
+    let mut world = World::new();
+    for key in 2..300 {
+        world.connect_as(key, Some(&format!("p{key}")), hello());
+        enter(&mut world, key, PresenceMode::Join);
+    }
+    world.commit();
+    world.pass(1_000);
+    world.connect(1, hello());
+    (0..500).for_each(|_| enter(&mut world, 1, PresenceMode::Watch));
+    world.commit();
+    let (joined, left) = heard(&mut world, 1);
+    assert_eq!((joined.len(), left.len()), (298, 0));
+}
+
+#[test]
 fn who_no_longer_watches_is_not_told() {
     let (mut world, _) = room();
     enter(&mut world, 1, PresenceMode::None);
