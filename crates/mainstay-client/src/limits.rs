@@ -30,8 +30,8 @@ pub const INBOX_BYTES_MAX: usize = 1024 * 1024;
 pub const STATE_COUNT_MAX: usize = 128;
 /// Bytes of one request's JSON text: what a server accepts by default.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of one message that is received. More than a server accepts: its reply may repeat a
-/// request and add to it.
+/// Bytes of one message that is received, unless a welcome names more. More than a server accepts: its
+/// reply may repeat a request and add to it.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// From the first look at the resolver to the last byte of the handshake.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -206,6 +206,10 @@ impl Socket {
         }
     }
 
+    pub(crate) fn raise_message_bytes_max(&mut self, bytes_max: usize) {
+        self.connection.raise_message_bytes_max(bytes_max);
+    }
+
     /// Bytes that the system has taken.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes

@@ -171,6 +171,25 @@ async fn closed(session: &Session) -> SessionEnd {
 }
 
 #[tokio::test]
+async fn messages_are_taken_as_long_as_the_welcome_says() {
+    let server = Server::start().await;
+    let accepting = async {
+        let (mut talk, _) = Talk::accept(&server, Encoding::Json).await;
+        let ServerFrame::Welcome(mut welcome) = welcome(Standing::New, 0) else { unreachable!() };
+        welcome.limits.message_bytes_max = 3 << 20;
+        talk.say(ServerFrame::Welcome(welcome)).await;
+        talk
+    };
+    let (session, mut talk) = tokio::join!(builder(&server.url()).connect(), accepting);
+    let session = session.unwrap();
+    let outcome = session.request("long", Payload::NULL).await.unwrap();
+    assert_eq!(talk.hear_request().await.0, 1);
+    let long = Payload::text(&"x".repeat((4 << 20) - 100));
+    talk.say(ServerFrame::Reply(Reply { number: 1, outcome: Outcome::Done(long.clone()) })).await;
+    assert_eq!(within(outcome).await, Ok(long));
+}
+
+#[tokio::test]
 async fn a_request_outlives_its_connection_in_either_encoding() {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
         let server = Server::start().await;

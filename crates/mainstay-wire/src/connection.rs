@@ -179,6 +179,15 @@ impl Connection {
         }
     }
 
+    /// Takes messages of so many bytes from now on, if it took shorter ones only: the peer has said how long
+    /// its own may be.
+    pub fn raise_message_bytes_max(&mut self, bytes_max: usize) {
+        if bytes_max > self.limits.message_bytes_max {
+            let limits = Limits { message_bytes_max: bytes_max, ..Limits::clone(&self.limits) };
+            self.limits = Arc::new(limits);
+        }
+    }
+
     /// Has the heartbeat be a `ping` frame of the session dialect from now on, for browsers show
     /// their pages no ping of RFC 6455.
     pub fn beat_with(&mut self, encoding: Encoding) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstay_session::client::{
     ClientEvent, ClientSession, CloseReason, CommandKey, Ending, RequestKey,
 };
-use mainstay_wire::session::{Failure, Outcome, Request};
+use mainstay_wire::session::{Failure, Outcome, Request, ServerFrame};
 use mainstay_wire::{ChannelName, End, EndReason};
 
 use super::driver::{Driver, Kept, Outage, Wish, now_ms};
@@ -109,11 +109,26 @@ impl Driver {
             Message::Binary(bytes) => bytes,
         };
         match self.encoding.decode_server(bytes) {
-            Ok(frame) => self.session.handle_frame(now_ms(), frame),
+            Ok(frame) => {
+                let is_welcome = matches!(frame, ServerFrame::Welcome(_));
+                self.session.handle_frame(now_ms(), frame);
+                if is_welcome {
+                    self.take_longer_messages();
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the server sent no frame");
                 self.session.handle_violation(now_ms());
             }
+        }
+    }
+
+    /// A server may be set to longer messages than a client takes by itself, and says so.
+    fn take_longer_messages(&mut self) {
+        if let (Line::Open(socket), Some(bytes_max)) =
+            (&mut self.line, self.session.received_bytes_max())
+        {
+            socket.raise_message_bytes_max(bytes_max);
         }
     }
 

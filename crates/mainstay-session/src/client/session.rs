@@ -360,6 +360,13 @@ impl ClientSession {
         &self.saved
     }
 
+    /// How long what the server sends may be, as its newest welcome says: events are a third and 1 KiB longer
+    /// than its messages otherwise (PROTOCOL.md, "Requests").
+    pub fn received_bytes_max(&self) -> Option<usize> {
+        let bytes_max = self.limits?.message_bytes_max as usize;
+        Some(bytes_max.saturating_add(bytes_max.div_ceil(3)).saturating_add(EVENT_BYTES))
+    }
+
     /// What came twice, late or wrong.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -596,5 +603,7 @@ impl Link {
 
 /// Numbers on the wire stay below 2⁵³ (PROTOCOL.md, "Encoding").
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
+/// What stands around an event's payload, at most.
+const EVENT_BYTES: usize = 1024;
 /// A mistaken window must not keep a client on a server that goes.
 const GOAWAY_WINDOW_MS_MAX: u64 = 120_000;
