@@ -32,8 +32,8 @@ pub struct ClientConfig {
     /// Silence is tolerated for this long beyond the interval that the server announced. Default
     /// 10 s.
     pub silence_margin_ms: u64,
-    /// After this many events and outcomes at most an acknowledgement goes out. Default 64, the
-    /// protocol's bound.
+    /// After this many events and outcomes at most an acknowledgement goes out, where each 8 KiB of a
+    /// result count as one more. Default 64, the protocol's bound.
     pub ack_count: u32,
     /// An event or outcome is acknowledged after this time at the latest. Default 1 s.
     pub ack_delay_ms: u64,

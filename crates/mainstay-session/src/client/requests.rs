@@ -226,10 +226,11 @@ impl ClientSession {
     /// A request has its outcome, from the server or for want of one.
     fn settle(&mut self, key: RequestKey, outcome: Outcome) {
         let number = self.unindex(key);
+        let weight = ack_weight(&outcome);
         self.tell(ClientEvent::Outcome { key, outcome });
         self.change(StateChange::Settled { key });
         if number.is_some() {
-            self.note_arrivals(1);
+            self.note_arrivals(weight);
         }
     }
 
@@ -354,3 +355,16 @@ pub(super) fn failed(code: ErrorCode, message: &str) -> Outcome {
 
 /// Requests numbered at once, so that one write to a disk serves them all.
 const BATCH_COUNT_MAX: usize = 64;
+
+/// How many outcomes one counts for: the server keeps each until it is acknowledged, and may keep only so
+/// many bytes.
+fn ack_weight(outcome: &Outcome) -> u32 {
+    let bytes = match outcome {
+        Outcome::Done(payload) => payload.bytes.len(),
+        _ => 0,
+    };
+    u32::try_from(1 + bytes / ACK_BYTES).unwrap_or(u32::MAX)
+}
+
+/// With 64 outcomes to an acknowledgement, one goes out after half a MiB at the latest.
+const ACK_BYTES: usize = 8 * 1024;

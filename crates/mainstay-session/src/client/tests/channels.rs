@@ -1,8 +1,8 @@
 //! Channels: order, gaps, duplicates, cursors, acknowledgements.
 
 use mainstay_wire::session::{
-    ClientFrame, Epoch, ErrorCode, Failure, Offset, Problem, ServerFrame, Standing, Start,
-    Unsubscribed,
+    ClientFrame, Epoch, ErrorCode, Failure, Offset, Outcome, Payload, Problem, Reply, ServerFrame,
+    Standing, Start, Unsubscribed,
 };
 
 use super::support::{
@@ -334,6 +334,23 @@ fn an_acknowledgement_goes_out_after_64_events_or_outcomes() {
     client.request("a");
     client.hears(reply(1));
     assert_eq!(client.words(), ["request 1 a", "ack 2 news:74"]);
+}
+
+#[test]
+fn an_acknowledgement_of_long_results_goes_out_earlier() {
+    let mut client = Client::open();
+    let long = Outcome::Done(Payload::binary(vec![0; 64 * 1024]));
+    for number in 1..=7 {
+        client.request("a");
+        client.hears(ServerFrame::Reply(Reply { number, outcome: long.clone() }));
+    }
+    assert!(
+        !client.words().iter().any(|word| word.starts_with("ack")),
+        "7 of 64 KiB are not enough"
+    );
+    client.request("a");
+    client.hears(ServerFrame::Reply(Reply { number: 8, outcome: long }));
+    assert_eq!(client.words(), ["request 8 a", "ack 9"], "and half a MiB is");
 }
 
 #[test]
