@@ -75,7 +75,7 @@ fn encode((encoding, frame, mut out): (Encoding, ServerFrame, Vec<u8>)) -> (Byte
 
 // Decodes a request of 128 bytes.
 #[library_benchmark]
-#[bench::json(args = (Encoding::Json), setup = request_in, config = accepted(4_169))]
+#[bench::json(args = (Encoding::Json), setup = request_in, config = accepted(2_090))]
 #[bench::protobuf(args = (Encoding::Protobuf), setup = request_in, config = accepted(2_801))]
 fn decode((encoding, message): (Encoding, Vec<u8>)) -> ClientFrame {
     encoding.decode_client(&message).expect("a frame")

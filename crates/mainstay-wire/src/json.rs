@@ -1,8 +1,8 @@
 //! JSON that is as plain as nearly all of it is, read and written without serde.
 //!
-//! Reading stops at whatever is unusual (an escape, a fraction, a nested value), and serde_json reads
-//! the message from its beginning; so what is valid, and what it means, is said in one place. What is
-//! written is byte for byte what serde_json writes.
+//! Reading stops at whatever is unusual (a string with an escape, a number with a fraction, deep
+//! nesting), and serde_json reads the message from its beginning; so what is valid, and what it means,
+//! is said in one place. What is written is byte for byte what serde_json writes.
 
 use serde::Serialize;
 
@@ -10,47 +10,57 @@ use serde::Serialize;
 /// where something else stands: then nothing is known but that the text is not plain.
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    /// What is left of it.
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner { text, rest: text.as_bytes() }
     }
 
     /// Takes one of the signs that hold values together.
+    #[inline(always)]
     pub(crate) fn sign(&mut self, sign: u8) -> Option<()> {
         self.skip_spaces();
-        let is_there = self.rest().first() == Some(&sign);
-        self.at += usize::from(is_there);
-        is_there.then_some(())
+        self.byte(|byte| byte == sign)
     }
 
     /// Takes exactly these bytes if they are there, which takes no loop to see.
     #[inline(always)]
     pub(crate) fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
-        let is_there = self.rest().first_chunk() == Some(literal);
-        self.at += if is_there { N } else { 0 };
-        is_there
+        match self.rest.split_first_chunk() {
+            Some((first, rest)) if first == literal => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The first letter of the name that comes next.
+    #[inline(always)]
+    pub(crate) fn initial(&mut self) -> Option<u8> {
+        self.skip_spaces();
+        self.rest.get(1).copied()
     }
 
     /// A string without escapes.
     pub(crate) fn string(&mut self) -> Option<&'a str> {
         self.sign(b'"')?;
-        let length = plain_length(self.rest());
-        let (start, end) = (self.at, self.at + length);
-        self.at = end + 1;
+        let start = self.position();
+        self.advance(plain_length(self.rest));
+        let end = self.position();
         // Not a backslash or a control character.
-        let is_closed = self.text.as_bytes().get(end) == Some(&b'"');
-        if is_closed { self.text.get(start..end) } else { None }
+        self.byte(|byte| byte == b'"')?;
+        self.text.get(start..end)
     }
 
     /// An integer of so few digits that it fits.
     pub(crate) fn integer(&mut self) -> Option<i64> {
         self.skip_spaces();
-        let is_negative = self.rest().first() == Some(&b'-');
-        self.at += usize::from(is_negative);
-        let digits = self.rest();
+        let is_negative = self.byte(|byte| byte == b'-').is_some();
+        let digits = self.rest;
         let mut number = 0;
         let mut count = 0;
         while let Some(digit @ b'0'..=b'9') = digits.get(count)
@@ -65,35 +75,125 @@ impl<'a> Scanner<'a> {
             _ => count > 0,
         };
         let is_whole = !matches!(digits.get(count), Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
-        self.at += count;
+        self.advance(count);
         (is_plain && is_whole).then_some(if is_negative { -number } else { number })
     }
 
     pub(crate) fn boolean(&mut self) -> Option<bool> {
         self.skip_spaces();
-        let (value, length) = match self.rest() {
-            [b't', b'r', b'u', b'e', ..] => (true, 4),
-            [b'f', b'a', b'l', b's', b'e', ..] => (false, 5),
-            _ => return None,
-        };
-        self.at += length;
-        Some(value)
+        if self.literal(b"true") {
+            return Some(true);
+        }
+        self.literal(b"false").then_some(false)
+    }
+
+    /// What stands between two brackets, separated by commas.
+    #[inline(always)]
+    pub(crate) fn list(
+        &mut self,
+        [begin, end]: [u8; 2],
+        mut read_item: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.sign(begin)?;
+        if self.sign(end).is_some() {
+            return Some(());
+        }
+        loop {
+            read_item(self)?;
+            if self.sign(b',').is_none() {
+                return self.sign(end);
+            }
+        }
+    }
+
+    /// One value of any kind, as it stands.
+    pub(crate) fn value(&mut self) -> Option<&'a str> {
+        self.skip_spaces();
+        let start = self.position();
+        self.skip_value(0)?;
+        self.text.get(start..self.position())
     }
 
     /// That nothing follows.
     pub(crate) fn end(&mut self) -> Option<()> {
         self.skip_spaces();
-        self.rest().is_empty().then_some(())
+        self.rest.is_empty().then_some(())
     }
 
+    #[inline(always)]
     pub(crate) fn skip_spaces(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.rest().first() {
-            self.at += 1;
+        while self.byte(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).is_some() {}
+    }
+
+    fn skip_value(&mut self, depth: usize) -> Option<()> {
+        self.skip_spaces();
+        match self.rest.first()? {
+            b'"' => self.skip_string(),
+            b'{' if depth < DEPTH_MAX => self.list(*b"{}", |scanner| {
+                scanner.skip_string()?;
+                scanner.sign(b':')?;
+                scanner.skip_value(depth + 1)
+            }),
+            b'[' if depth < DEPTH_MAX => self.list(*b"[]", |scanner| scanner.skip_value(depth + 1)),
+            b'n' => self.literal(b"null").then_some(()),
+            b't' | b'f' => self.boolean().map(|_| ()),
+            _ => self.skip_number(),
         }
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    fn skip_string(&mut self) -> Option<()> {
+        self.sign(b'"')?;
+        loop {
+            self.advance(plain_length(self.rest));
+            if self.byte(|byte| byte == b'"').is_some() {
+                return Some(());
+            }
+            self.byte(|byte| byte == b'\\')?;
+            if self.byte(|byte| byte == b'u').is_some() {
+                (0..4).try_for_each(|_| self.byte(|byte| byte.is_ascii_hexdigit()))?;
+            } else {
+                self.byte(|byte| b"\"\\/bfnrt".contains(&byte))?;
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Option<()> {
+        self.byte(|byte| byte == b'-');
+        // A leading zero is all there is.
+        if self.byte(|byte| byte == b'0').is_none() {
+            self.skip_digits()?;
+        }
+        if self.byte(|byte| byte == b'.').is_some() {
+            self.skip_digits()?;
+        }
+        if self.byte(|byte| matches!(byte, b'e' | b'E')).is_some() {
+            self.byte(|byte| matches!(byte, b'+' | b'-'));
+            self.skip_digits()?;
+        }
+        Some(())
+    }
+
+    fn skip_digits(&mut self) -> Option<()> {
+        self.byte(|byte| byte.is_ascii_digit())?;
+        while self.byte(|byte| byte.is_ascii_digit()).is_some() {}
+        Some(())
+    }
+
+    /// Takes one byte if it is wanted.
+    #[inline(always)]
+    fn byte(&mut self, is_wanted: impl Fn(u8) -> bool) -> Option<()> {
+        let (first, rest) = self.rest.split_first()?;
+        is_wanted(*first).then(|| self.rest = rest)
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+
+    #[inline(always)]
+    fn position(&self) -> usize {
+        self.text.len() - self.rest.len()
     }
 }
 
@@ -177,6 +277,8 @@ fn find_special(word: u64) -> u64 {
 }
 
 const WORD_BYTES: usize = 8;
+/// How deep a value may be nested: what is said is flat, and the stack of a thread is short.
+const DEPTH_MAX: usize = 32;
 /// One fewer than the largest 64-bit integer has.
 const DIGIT_COUNT_MAX: usize = 18;
 
@@ -184,6 +286,7 @@ const DIGIT_COUNT_MAX: usize = 18;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::value::RawValue;
 
     #[test]
     fn every_byte_at_every_place_is_plain_or_not() {
@@ -198,6 +301,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn values_are_what_serde_json_says_down_to_some_depth() {
+        for text in [
+            "0",
+            "-0",
+            "-1.50e+10",
+            "1E5",
+            "0.0",
+            "\"\"",
+            "\"\\u00e9\\n\\\"\"",
+            "true",
+            "false",
+            "null",
+            "[]",
+            "{}",
+            " { \"a\" : [ 1 , { } ] } ",
+            "[[[[[[[[[]]]]]]]]]",
+            "\"\\ud800\"",
+            "1e999",
+        ] {
+            let mut scanner = Scanner::new(text);
+            assert_eq!((scanner.value(), scanner.end()), (Some(text.trim()), Some(())), "{text}");
+            assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "{text}");
+        }
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(Scanner::new(&nested(DEPTH_MAX)).value().is_some());
+        assert!(Scanner::new(&nested(DEPTH_MAX + 1)).value().is_none());
     }
 
     #[test]
@@ -267,6 +399,16 @@ mod tests {
                 Some(read) => prop_assert_eq!((read, scanner.end()), (number, Some(()))),
                 None => prop_assert!(number.to_string().len() > DIGIT_COUNT_MAX),
             }
+        }
+
+        #[test]
+        fn values_are_read_as_serde_json_reads_them(
+            text in "[ \n]?[\\[{]?[ \\[\\]{}:,\"\\\\u0-9a-f.eE+\\-ntrulsé\n]{0,12}[\\]}]?[ \n]?",
+        ) {
+            let mut scanner = Scanner::new(&text);
+            let value = scanner.value().filter(|_| scanner.end().is_some());
+            let expected = serde_json::from_str::<&RawValue>(&text).ok();
+            prop_assert_eq!(value, expected.map(RawValue::get));
         }
 
         #[test]

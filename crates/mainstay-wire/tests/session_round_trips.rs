@@ -7,6 +7,7 @@ use mainstay_wire::session::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::{self, Index};
 use proptest::test_runner::RngSeed;
 
 proptest! {
@@ -65,6 +66,26 @@ proptest! {
     }
 
     #[test]
+    fn the_short_way_through_json_reads_as_the_long_way(
+        client in client_frame(), server in server_frame(), damage in vec(damage(), 0..3),
+    ) {
+        let (mut said, mut heard) = (Vec::new(), Vec::new());
+        Encoding::Json.encode_client(&client, &mut said);
+        Encoding::Json.encode_server(&server, &mut heard);
+        for (at, byte) in damage {
+            let (said_at, heard_at) = (at.index(said.len()), at.index(heard.len()));
+            said[said_at] = byte;
+            heard[heard_at] = byte;
+        }
+        if let (Some(unusual_said), Some(unusual_heard)) = (unusual(&said), unusual(&heard)) {
+            let (short, long) = [&said, &unusual_said].map(|json| Encoding::Json.decode_client(json)).into();
+            prop_assert_eq!(short.ok(), long.ok());
+            let (short, long) = [&heard, &unusual_heard].map(|json| Encoding::Json.decode_server(json)).into();
+            prop_assert_eq!(short.ok(), long.ok());
+        }
+    }
+
+    #[test]
     fn what_is_read_can_be_written_and_read_again(bytes in vec(any::<u8>(), 0..60)) {
         for encoding in Encoding::ALL {
             if let Ok(frame) = encoding.decode_client(&bytes) {
@@ -79,6 +100,18 @@ proptest! {
             }
         }
     }
+}
+
+/// The same message with a member more that means nothing, and whose name is escaped: such a one is
+/// read the long way.
+fn unusual(json: &[u8]) -> Option<Vec<u8>> {
+    let end = json.iter().rposition(|byte| *byte == b'}')?;
+    Some([&json[..end], br#","\u007e":0"#, &json[end..]].concat())
+}
+
+/// A place, and a byte that means something to JSON.
+fn damage() -> impl Strategy<Value = (Index, u8)> {
+    (any::<Index>(), prop_oneof![any::<u8>(), sample::select(&b"{}[]\",:\\0-.e \n"[..])])
 }
 
 fn client_frame() -> BoxedStrategy<ClientFrame> {

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::{
     ClientFrame, Epoch, ErrorCode, Failure, InvalidIdentity, Principal, ServerFrame, SessionId,
-    Token, json_read, json_write, protobuf,
+    Token, json_plain, json_read, json_write, protobuf,
 };
 use crate::ChannelName;
 use crate::frame::Opcode;
@@ -51,7 +51,8 @@ impl Encoding {
     /// need not end.
     pub fn decode_client(self, message: &[u8]) -> Result<ClientFrame, Malformed> {
         match self {
-            Encoding::Json => json_read::client_frame(message),
+            Encoding::Json => json_plain::client_frame(message)
+                .map_or_else(|| json_read::client_frame(message), Ok),
             Encoding::Protobuf => protobuf::decode_client(message),
         }
     }
@@ -63,7 +64,8 @@ impl Encoding {
     /// [`Malformed`]: the server is at fault.
     pub fn decode_server(self, message: &[u8]) -> Result<ServerFrame, Malformed> {
         match self {
-            Encoding::Json => json_read::server_frame(message),
+            Encoding::Json => json_plain::server_frame(message)
+                .map_or_else(|| json_read::server_frame(message), Ok),
             Encoding::Protobuf => protobuf::decode_server(message),
         }
     }

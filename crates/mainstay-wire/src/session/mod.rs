@@ -29,6 +29,7 @@ pub use encoding::{Encoding, Malformed, MalformedKind};
 
 mod size;
 
+mod json_plain;
 mod json_read;
 mod json_write;
 mod protobuf;
