@@ -135,7 +135,12 @@ impl Connection {
                     self.message_began_at = None;
                     return Some(message);
                 }
-                Ok(Sifted::Handled) => {}
+                Ok(Sifted::Handled) => {
+                    // What is behind a control frame that took its time has its own.
+                    if !self.reader.is_in_message() {
+                        self.message_began_at = None;
+                    }
+                }
                 Ok(Sifted::Nothing) => {
                     self.note_message_progress(now);
                     return None;

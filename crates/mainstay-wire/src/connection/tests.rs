@@ -357,6 +357,22 @@ fn a_message_must_end_in_time() {
 }
 
 #[test]
+fn a_ping_in_two_parts_takes_no_time_from_the_message_behind_it() {
+    let mut pair =
+        Pair::with(Limits::default(), Timing { ping_interval: None, ..Timing::default() });
+    pair.server.wire.extend([0x89, 0x80, 0]);
+    pair.settle();
+    pair.advance(Duration::from_secs(20));
+    // The rest of the ping, and a message's head.
+    pair.server.wire.extend([0, 0, 0, 0x81, 0x82, 0, 0, 0, 0]);
+    pair.settle();
+    pair.advance(Duration::from_secs(20));
+    pair.server.wire.extend(b"ok");
+    pair.settle();
+    assert_eq!(pair.server.received, ["ok"]);
+}
+
+#[test]
 fn an_event_that_does_not_fit_ends_the_connection_as_slow() {
     let limits = Limits { outbox_bytes_max: 1000, ..Limits::default() };
     let mut pair = Pair::with(limits, Timing::default());
