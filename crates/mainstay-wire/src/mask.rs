@@ -3,20 +3,28 @@
 /// XORs `payload` in place with `key`, whose first byte falls on the payload's byte `offset` of the
 /// frame. Masking and unmasking are the same operation.
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
-    let mut key = key;
-    key.rotate_left(offset % 4);
-    let [a, b, c, d] = key;
-    let wide = u128::from_ne_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
+    let key = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);
+    let double = u64::from(key) << 32 | u64::from(key);
+    let wide = u128::from(double) << 64 | u128::from(double);
     let (words, rest) = payload.as_chunks_mut::<16>();
     for word in words {
-        *word = (u128::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+        *word = (u128::from_le_bytes(*word) ^ wide).to_le_bytes();
     }
-    let narrow = u32::from_ne_bytes(key);
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
-        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
-    }
-    for (byte, mask) in rest.iter_mut().zip(key) {
+    let rest = match rest.split_first_chunk_mut::<8>() {
+        Some((word, rest)) => {
+            *word = (u64::from_le_bytes(*word) ^ double).to_le_bytes();
+            rest
+        }
+        None => rest,
+    };
+    let rest = match rest.split_first_chunk_mut::<4>() {
+        Some((word, rest)) => {
+            *word = (u32::from_le_bytes(*word) ^ key).to_le_bytes();
+            rest
+        }
+        None => rest,
+    };
+    for (byte, mask) in rest.iter_mut().zip(key.to_le_bytes()) {
         *byte ^= mask;
     }
 }
