@@ -124,6 +124,29 @@ impl Connection {
         if !input.is_empty() {
             self.heartbeat.handle_received(now);
         }
+        // What comes nearly always goes through as few hands as it can.
+        if self.is_open()
+            && let Some(whole) = self.reader.take_whole(input, &self.limits)
+        {
+            match whole {
+                Ok(message) => {
+                    self.message_began_at = None;
+                    return Some(message);
+                }
+                Err(violation) => self.refuse(now, violation),
+            }
+        }
+        self.receive_any(now, input, inflater)
+    }
+
+    /// The same, whatever comes.
+    #[inline(never)]
+    fn receive_any<'a>(
+        &mut self,
+        now: Instant,
+        input: &mut &'a mut [u8],
+        inflater: &mut Inflater,
+    ) -> Option<Message<'a>> {
         loop {
             if !matches!(self.phase, Phase::Open | Phase::AwaitingClose { .. }) {
                 *input = &mut [];
@@ -145,10 +168,7 @@ impl Connection {
                     self.note_message_progress(now);
                     return None;
                 }
-                Err(violation) => {
-                    let end = End::new(violation.end_reason(), violation.to_string());
-                    self.fail(now, end);
-                }
+                Err(violation) => self.refuse(now, violation),
             }
         }
     }
@@ -416,6 +436,10 @@ impl Connection {
             self.end = Some(Box::new(End { reason: EndReason::PeerClosed, code, detail }));
         }
         self.linger(now);
+    }
+
+    fn refuse(&mut self, now: Instant, violation: Violation) {
+        self.fail(now, End::new(violation.end_reason(), violation.to_string()));
     }
 
     /// Ends the connection for a reason that leaves nothing to agree on: tells the peer, then waits

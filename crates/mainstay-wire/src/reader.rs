@@ -70,10 +70,8 @@ impl Reader {
         limits: &Limits,
         inflater: &mut Inflater,
     ) -> Result<Option<Message<'a>>, Violation> {
-        if !self.is_in_message()
-            && let Some((opcode, payload)) = self.take_whole(input, limits)
-        {
-            return borrowed_message(opcode == Opcode::Text, payload).map(Some);
+        if let Some(whole) = self.take_whole(input, limits) {
+            return whole.map(Some);
         }
         loop {
             let mut progress = match self.frame.take() {
@@ -109,28 +107,46 @@ impl Reader {
         self.head_len > 0 || self.frame.is_some() || self.fragmented.is_some()
     }
 
-    /// Takes a message that is one plain frame and lies whole in the input, as nearly every one does.
-    /// Nothing of it has to be remembered. Whatever is missing or wrong shows when the frame is read
-    /// step by step.
-    fn take_whole<'a>(
+    /// Takes a text or binary message that is one uncompressed frame and lies whole in the input, as
+    /// nearly every one does: nothing of it has to be remembered. Whatever else comes, whatever is
+    /// missing and whatever is wrong with a head is `None`, takes nothing, and shows when the frame is
+    /// read step by step.
+    #[inline(always)]
+    pub(crate) fn take_whole<'a>(
         &self,
         input: &mut &'a mut [u8],
         limits: &Limits,
-    ) -> Option<(Opcode, &'a mut [u8])> {
-        let (head, head_bytes) = FrameHead::parse(input, self.sender, self.compression).ok()??;
-        let length = usize::try_from(head.payload_bytes).ok()?;
-        let is_plain = head.fin && head.compression == Compression::Plain;
-        let is_data = matches!(head.opcode, Opcode::Text | Opcode::Binary);
-        let is_here = length <= input.len() - head_bytes && length <= limits.message_bytes_max;
-        if !(is_plain && is_data && is_here) {
+    ) -> Option<Result<Message<'a>, Violation>> {
+        if self.is_in_message() {
             return None;
         }
-        take_front(input, head_bytes);
-        let payload = take_front(input, length);
-        if let Some(key) = head.mask {
-            apply_mask(payload, key, 0);
+        let &mut [first, second, ..] = &mut **input else { return None };
+        // FIN, no reserved bit, and the opcode (RFC 6455 §5.2).
+        let is_text = match first {
+            0x81 => true,
+            0x82 => false,
+            _ => return None,
+        };
+        let is_masked = self.sender == Role::Client;
+        let (mask_bit, key_bytes) = if is_masked { (0x80, 4) } else { (0, 0) };
+        let (length, length_end) = match second ^ mask_bit {
+            short @ ..=125 => (usize::from(short), 2),
+            126 => match usize::from(u16::from_be_bytes(*input.get(2..)?.first_chunk()?)) {
+                length @ 126.. => (length, 4),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let payload_at = length_end + key_bytes;
+        let end = payload_at + length;
+        if end > input.len() || length > limits.message_bytes_max {
+            return None;
         }
-        Some((head.opcode, payload))
+        let (head, payload) = take_front(input, end).split_at_mut(payload_at);
+        if is_masked && let Some(key) = head.last_chunk() {
+            apply_mask(payload, *key, 0);
+        }
+        Some(borrowed_message(is_text, payload))
     }
 
     fn read_head(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHead>, Violation> {
@@ -280,6 +296,7 @@ fn owned_message(is_text: bool, payload: Vec<u8>) -> Result<Message<'static>, Vi
 }
 
 /// Cuts `count` bytes off the front of `input`.
+#[inline(always)]
 fn take_front<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
     let (front, rest) = mem::take(input).split_at_mut(count);
     *input = rest;

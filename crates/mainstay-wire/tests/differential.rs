@@ -6,15 +6,15 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use mainstay_wire::deflate::Inflater;
 use mainstay_wire::frame::{Compression, FrameHead, Opcode, encode_frame, shared_frame};
 use mainstay_wire::mask::apply_mask;
 use mainstay_wire::{
-    Connection, Disposition, EndReason, Limits, Message, Reader, Role, SLICE_COUNT_MAX, Timing,
-    Violation,
+    Connection, Disposition, End, EndReason, Limits, Message, Reader, Role, SLICE_COUNT_MAX,
+    Timing, Violation,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -248,6 +248,49 @@ proptest! {
         if let Err(difference) = compare(&bytes, conversation.sender, &pieces) {
             prop_assert!(false, "{}\n{}", difference, bytes.escape_ascii());
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(fixed_cases(5000))]
+
+    /// A frame that lies whole in what was read is taken at once, and one that comes byte by byte
+    /// never is: all that a connection does must be the same.
+    #[test]
+    fn a_connection_does_the_same_byte_by_byte(
+        conversation in conversation(),
+        mutations in prop::collection::vec(mutation(), 0..3),
+        pieces in pieces(),
+        is_deflate: bool,
+        wait_ms in prop_oneof![Just(0), 0u64..1000, 0u64..20_000],
+        closes_before in prop::option::of(0usize..4),
+    ) {
+        let mut bytes = conversation.bytes();
+        for mutation in &mutations {
+            mutation.apply(&mut bytes);
+        }
+        let compression = if is_deflate { Compression::Deflate } else { Compression::Plain };
+        let side = || Ours::with(other(conversation.sender), compression, FLOODED);
+        let (mut whole, mut drop_by_drop) = (side(), side());
+        let (mut rest, mut sizes) = (bytes.as_slice(), pieces.iter().cycle().enumerate());
+        while !rest.is_empty() && let Some((index, size)) = sizes.next() {
+            let (piece, after) = rest.split_at((*size).min(rest.len()));
+            rest = after;
+            if closes_before == Some(index) {
+                whole.connection.close(whole.now, EndReason::Drain, "moving");
+                drop_by_drop.connection.close(drop_by_drop.now, EndReason::Drain, "moving");
+            }
+            let read: Vec<Said> =
+                piece.chunks(1).flat_map(|byte| drop_by_drop.receive(byte)).collect();
+            prop_assert_eq!(whole.receive(piece), read);
+            prop_assert_eq!(whole.state(), drop_by_drop.state(), "after {:?}", piece);
+            whole.wait(Duration::from_millis(wait_ms));
+            drop_by_drop.wait(Duration::from_millis(wait_ms));
+            prop_assert_eq!(whole.state(), drop_by_drop.state(), "in time");
+        }
+        whole.connection.handle_eof(whole.now);
+        drop_by_drop.connection.handle_eof(drop_by_drop.now);
+        prop_assert_eq!(whole.state(), drop_by_drop.state(), "at the end");
     }
 }
 
@@ -599,10 +642,27 @@ struct Ours {
 
 impl Ours {
     fn new(role: Role) -> Ours {
-        let now = Instant::now();
-        let (limits, timing) = (Arc::new(LARGE), Arc::new(Timing::default()));
-        let connection = Connection::new(now, role, Compression::Plain, limits, timing, [90; 32]);
+        Ours::with(role, Compression::Plain, LARGE)
+    }
+
+    fn with(role: Role, compression: Compression, limits: Limits) -> Ours {
+        // The same for all, so that what they do can be compared.
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let (now, limits, timing) = (*BEGAN, Arc::new(limits), Arc::new(Timing::default()));
+        let connection = Connection::new(now, role, compression, limits, timing, [90; 32]);
         Ours { now, connection, inflater: Inflater::default() }
+    }
+
+    /// All that shows of a connection, and everything that it has written.
+    fn state(&mut self) -> (Vec<u8>, Option<End>, Option<Instant>, Disposition) {
+        let written = self.write(usize::MAX);
+        let (end, next_timeout) = (self.connection.end().cloned(), self.connection.next_timeout());
+        (written, end, next_timeout, self.connection.disposition())
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.connection.handle_timeout(self.now);
     }
 
     fn send(&mut self, said: &Said) {
@@ -790,3 +850,6 @@ const LARGE: Limits = Limits {
 
 /// Small, so that messages and mutated lengths come to lie on both sides of it.
 const SMALL: Limits = Limits { message_bytes_max: 130, fragment_count_max: 4, ..LARGE };
+
+/// So few control frames that some conversations have too many.
+const FLOODED: Limits = Limits { control_frames_per_second_max: 1, ..SMALL };
