@@ -33,8 +33,8 @@ main!(library_benchmark_groups = [wire, hub, node]);
 
 // Parses masked binary messages that arrived with one read.
 #[library_benchmark]
-#[bench::small_16(args = (64, 16), setup = arrived, config = accepted(3_270))]
-#[bench::large(args = (16 * 1024, 1), setup = arrived, config = accepted(3_590))]
+#[bench::small_16(args = (64, 16), setup = arrived, config = accepted(3_236))]
+#[bench::large(args = (16 * 1024, 1), setup = arrived, config = accepted(3_586))]
 fn parse((mut side, mut input): (Side, Vec<u8>)) -> Side {
     let mut rest = input.as_mut_slice();
     while let Some(message) = side.connection.receive(side.now, &mut rest, &mut side.inflater) {
@@ -45,7 +45,7 @@ fn parse((mut side, mut input): (Side, Vec<u8>)) -> Side {
 
 // Parses 16 commands of the command dialect, and puts their replies into the outbox.
 #[library_benchmark]
-#[bench::of_16(args = (16), setup = commanded, config = accepted(39_417))]
+#[bench::of_16(args = (16), setup = commanded, config = accepted(39_383))]
 fn command((mut side, mut input): (Side, Vec<u8>)) -> Side {
     let mut rest = input.as_mut_slice();
     let mut out = Vec::new();
@@ -75,7 +75,7 @@ fn encode((encoding, frame, mut out): (Encoding, ServerFrame, Vec<u8>)) -> (Byte
 
 // Decodes a request of 128 bytes.
 #[library_benchmark]
-#[bench::json(args = (Encoding::Json), setup = request_in, config = accepted(2_090))]
+#[bench::json(args = (Encoding::Json), setup = request_in, config = accepted(2_058))]
 #[bench::protobuf(args = (Encoding::Protobuf), setup = request_in, config = accepted(2_801))]
 fn decode((encoding, message): (Encoding, Vec<u8>)) -> ClientFrame {
     encoding.decode_client(&message).expect("a frame")

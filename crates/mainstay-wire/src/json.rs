@@ -4,6 +4,8 @@
 //! nesting), and serde_json reads the message from its beginning; so what is valid, and what it means,
 //! is said in one place. What is written is byte for byte what serde_json writes.
 
+mod value;
+
 use serde::Serialize;
 
 /// A walk over a JSON text. Every step passes over spaces in front of what it takes, and is `None`
@@ -110,7 +112,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn value(&mut self) -> Option<&'a str> {
         self.skip_spaces();
         let start = self.position();
-        self.skip_value(0)?;
+        self.rest = value::after_value(self.rest)?;
         self.text.get(start..self.position())
     }
 
@@ -123,60 +125,6 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub(crate) fn skip_spaces(&mut self) {
         while self.byte(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).is_some() {}
-    }
-
-    fn skip_value(&mut self, depth: usize) -> Option<()> {
-        self.skip_spaces();
-        match self.rest.first()? {
-            b'"' => self.skip_string(),
-            b'{' if depth < DEPTH_MAX => self.list(*b"{}", |scanner| {
-                scanner.skip_string()?;
-                scanner.sign(b':')?;
-                scanner.skip_value(depth + 1)
-            }),
-            b'[' if depth < DEPTH_MAX => self.list(*b"[]", |scanner| scanner.skip_value(depth + 1)),
-            b'n' => self.literal(b"null").then_some(()),
-            b't' | b'f' => self.boolean().map(|_| ()),
-            _ => self.skip_number(),
-        }
-    }
-
-    fn skip_string(&mut self) -> Option<()> {
-        self.sign(b'"')?;
-        loop {
-            self.advance(plain_length(self.rest));
-            if self.byte(|byte| byte == b'"').is_some() {
-                return Some(());
-            }
-            self.byte(|byte| byte == b'\\')?;
-            if self.byte(|byte| byte == b'u').is_some() {
-                (0..4).try_for_each(|_| self.byte(|byte| byte.is_ascii_hexdigit()))?;
-            } else {
-                self.byte(|byte| b"\"\\/bfnrt".contains(&byte))?;
-            }
-        }
-    }
-
-    fn skip_number(&mut self) -> Option<()> {
-        self.byte(|byte| byte == b'-');
-        // A leading zero is all there is.
-        if self.byte(|byte| byte == b'0').is_none() {
-            self.skip_digits()?;
-        }
-        if self.byte(|byte| byte == b'.').is_some() {
-            self.skip_digits()?;
-        }
-        if self.byte(|byte| matches!(byte, b'e' | b'E')).is_some() {
-            self.byte(|byte| matches!(byte, b'+' | b'-'));
-            self.skip_digits()?;
-        }
-        Some(())
-    }
-
-    fn skip_digits(&mut self) -> Option<()> {
-        self.byte(|byte| byte.is_ascii_digit())?;
-        while self.byte(|byte| byte.is_ascii_digit()).is_some() {}
-        Some(())
     }
 
     /// Takes one byte if it is wanted.
@@ -277,8 +225,6 @@ fn find_special(word: u64) -> u64 {
 }
 
 const WORD_BYTES: usize = 8;
-/// How deep a value may be nested: what is said is flat, and the stack of a thread is short.
-const DEPTH_MAX: usize = 32;
 /// One fewer than the largest 64-bit integer has.
 const DIGIT_COUNT_MAX: usize = 18;
 
@@ -328,8 +274,8 @@ mod tests {
             assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "{text}");
         }
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(Scanner::new(&nested(DEPTH_MAX)).value().is_some());
-        assert!(Scanner::new(&nested(DEPTH_MAX + 1)).value().is_none());
+        assert!(Scanner::new(&nested(value::DEPTH_MAX)).value().is_some());
+        assert!(Scanner::new(&nested(value::DEPTH_MAX + 1)).value().is_none());
     }
 
     #[test]
