@@ -3,7 +3,7 @@ use mainstay_node::{Answer, Call, ConnectionKey, Input, SessionStanding, Target}
 use mainstay_wire::EndReason;
 use mainstay_wire::session::{
     ClientFrame, Encoding, ErrorCode, Offset, Outcome, Payload, Publish, Reply, Request,
-    ServerFrame, SessionId, Standing, Start,
+    ServerFrame, Standing, Start,
 };
 
 use crate::log::Peek as _;

@@ -216,7 +216,8 @@ fn a_log_that_is_full_is_asked_once_a_second_however_many_come() {
         world.say_hello(key, None, hello());
         let refused =
             [world.emit("news", "lost"), world.call(Call::End { session: welcome.session })];
-        let read = world.call(Call::Channels { after: None, count_max: 9 });
+        let read =
+            world.call(Call::Channels(ChannelQuery { count_max: 9, ..ChannelQuery::default() }));
         world.commit();
         assert_eq!(world.closed.get(&key), Some(&EndReason::ServerBehind));
         for ticket in refused {
