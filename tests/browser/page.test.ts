@@ -1,54 +1,25 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
 import type { Page } from "playwright-core";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import type { connect, Session } from "mainstay";
-import type { indexedDbStore } from "mainstay/indexeddb";
-
-import { mainstayPath } from "../../examples/pull-the-plug/server/mainstay.js";
-import { Program } from "../../examples/pull-the-plug/server/program.js";
+import { BareSite } from "./bare.ts";
 import { Chromium } from "./chromium.ts";
 
 // The client as it is published, in a page that does nothing else.
 
-let folder: string;
-let server: Program;
+let site: BareSite;
 let browser: Chromium;
 let page: Page;
 let origin: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "mainstay-page-"));
-  await cp(fileURLToPath(new URL("../../clients/typescript/dist", import.meta.url)), folder, {
-    recursive: true,
-  });
-  for (const name of ["index.html", "other.html"]) {
-    await writeFile(
-      join(folder, name),
-      '<!doctype html><script type="module" src="page.js"></script>',
-    );
-  }
-  await writeFile(
-    join(folder, "page.js"),
-    `import { connect } from "./index.js";
-    import { indexedDbStore } from "./store/indexeddb.js";
-    Object.assign(window, { connect, indexedDbStore, heard: [], reasons: [], wasKept: false });`,
-  );
-  const words = ["--address", "127.0.0.1:0", "--admin-address", "none", "--log-format", "json"];
-  server = new Program(mainstayPath(), ["server", ...words, "--www", folder]);
-  const address = await server.line((line) => /listening.*?(127\.0\.0\.1:\d+)/.exec(line)?.[1]);
-  origin = `http://${address}`;
+  site = await BareSite.start();
+  ({ origin } = site);
   browser = await Chromium.start();
   page = await browser.context.newPage();
 });
 afterEach(async () => {
   await browser?.stop();
-  await server?.kill();
-  await rm(folder, { recursive: true });
+  await site?.stop();
 });
 
 test("a page comes back out of the back/forward cache, and so does its session", async () => {
@@ -139,17 +110,4 @@ async function open(store: "memory" | "indexeddb", word: number, standing = "new
   await page.waitForFunction((word) => window.heard.includes(word), word);
   const state = await page.evaluate(() => window.session.state);
   expect(state).toMatchObject({ name: "open", standing });
-}
-
-declare global {
-  interface Window {
-    connect: typeof connect;
-    indexedDbStore: typeof indexedDbStore;
-    session: Session;
-    heard: number[];
-    /** Why there was no connection. */
-    reasons: string[];
-    /** Whether the page was shown as it was left. */
-    wasKept: boolean;
-  }
 }

@@ -234,7 +234,7 @@ settings! {
             "Held in memory for each session. Clients are told and hold back what would go over it; \
              past it the connection ends.";
         outcome_bytes_max: Bytes = "4MiB" in "1KiB"..="1GiB",
-            "Bytes of outcomes kept for one session until its client has acknowledged them",
+            "Bytes of outcomes kept for one session until its client has them",
             "The 64 that a client may leave unacknowledged, each as long as a message may be. Past it \
              the oldest become indeterminate.";
         subscription_count_max: Count = "128" in "1"..="4096",
