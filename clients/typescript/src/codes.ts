@@ -30,6 +30,8 @@ export type ErrorCode =
   | "too_big"
   /** The inbox holds as much as it may for one who does not read it. */
   | "inbox_full"
+  /** The idempotency key stands for another call; nothing was done. */
+  | "key_reused"
   /** There is no such session, principal or connection. */
   | "unreachable"
   /** More is asked of the server than it can take; nothing was done, try again later. */
@@ -64,6 +66,7 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   "too_many_sessions",
   "too_big",
   "inbox_full",
+  "key_reused",
   "unreachable",
   "busy",
   "store_failed",

@@ -92,6 +92,7 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Unreachable => StatusCode::NOT_FOUND,
         ErrorCode::Cancelled | ErrorCode::NeverRan => StatusCode::CONFLICT,
         ErrorCode::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::InboxFull
         | ErrorCode::TooManySubscriptions
         | ErrorCode::TooManyChannels
@@ -126,6 +127,7 @@ mod tests {
             (ErrorCode::NotPermitted, 403),
             (ErrorCode::Unreachable, 404),
             (ErrorCode::TooBig, 413),
+            (ErrorCode::KeyReused, 422),
             (ErrorCode::InboxFull, 429),
             (ErrorCode::TooManyChannels, 429),
             (ErrorCode::Busy, 503),

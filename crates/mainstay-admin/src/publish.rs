@@ -70,7 +70,7 @@ pub(crate) struct PlaceBody {
 ///
 /// Answered when the event is stored. The body is an object, or with `?channel=NAME` the payload
 /// itself: JSON if the content type says so, bytes otherwise. With an `Idempotency-Key` the same
-/// request within five minutes publishes nothing and gets the same answer.
+/// request within five minutes publishes nothing and gets the same answer, and another one is refused.
 #[utoipa::path(
     post,
     path = "/v1/publish",
@@ -87,6 +87,7 @@ pub(crate) struct PlaceBody {
         (status = 200, description = "Stored", body = Published),
         (status = 400, description = "Malformed, or no channel's name", body = ProblemBody),
         (status = 413, description = "Too big", body = ProblemBody),
+        (status = 422, description = "The key was used for something else", body = ProblemBody),
         (status = 429, description = "Too many channels", body = ProblemBody),
         (status = 503, description = "Busy, or stopping", body = ProblemBody),
         (status = 507, description = "The store is full or failed", body = ProblemBody),
@@ -137,6 +138,7 @@ pub(crate) async fn publish(State(api): State<Api>, request: Request) -> Result<
         (status = 400, description = "Malformed", body = ProblemBody),
         (status = 404, description = "There is nobody of that name", body = ProblemBody),
         (status = 413, description = "Too big", body = ProblemBody),
+        (status = 422, description = "The key was used for something else", body = ProblemBody),
         (status = 429, description = "The inbox is full", body = ProblemBody),
         (status = 503, description = "Busy, or stopping", body = ProblemBody),
         (status = 507, description = "The store is full or failed", body = ProblemBody),

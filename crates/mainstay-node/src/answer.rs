@@ -1,30 +1,29 @@
 //! Calls of the program around the node.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use mainstay_log::{ReadLimit, Write};
-use mainstay_wire::session::{Epoch, ErrorCode, Failure, Offset, Payload, Principal, SessionId};
+use mainstay_log::ReadLimit;
+use mainstay_wire::session::{ErrorCode, Failure, Offset, Payload, Principal, SessionId};
 use mainstay_wire::{ChannelName, EndReason};
 
 use crate::channel::Extent;
 use crate::command::unreachable_session;
 use crate::fit::check_depth;
+use crate::key::{Fingerprint, Places};
 use crate::node::{Entry, Subscription};
 use crate::read::{Read, event};
-use crate::timer::Timer;
 use crate::{
     Answer, Call, CallError, ChannelView, MemberView, Node, SessionStanding, SessionView,
     SubscriptionView, Target, Ticket,
 };
 
-type Places = Vec<(ChannelName, Epoch, Offset)>;
-
 impl Node {
     pub(crate) fn handle_call(&mut self, now_ms: u64, ticket: Ticket, call: Call) {
         let result = match call {
             Call::Publish { channels, payload, key } => {
+                let key = key.map(|key| (key, Fingerprint::of_publish(&channels, &payload)));
                 self.once(now_ms, key, |node| node.publish_to(now_ms, &channels, &payload))
             }
             Call::Send { to, payload, key } => {
+                let key = key.map(|key| (key, Fingerprint::of_send(&to, &payload)));
                 self.once(now_ms, key, |node| node.send_to(now_ms, &to, payload))
             }
             Call::Command { to, command, payload, deadline_ms } => {
@@ -55,39 +54,6 @@ impl Node {
             },
         };
         self.answer(ticket, result);
-    }
-
-    /// Does something once for each idempotency key.
-    fn once(
-        &mut self,
-        now_ms: u64,
-        key: Option<Bytes>,
-        act: impl FnOnce(&mut Node) -> Result<Places, Failure>,
-    ) -> Result<Answer, CallError> {
-        if let Some(key) = &key {
-            if let Some(places) = self.staged.keys.get(key) {
-                return Ok(Answer::Published(places.clone()));
-            }
-            let stored = self.log.key(key, now_ms).map_err(|error| {
-                let message = error.to_string();
-                CallError { code: ErrorCode::StoreFailed, message }
-            })?;
-            if let Some(places) = stored.and_then(decode_places) {
-                return Ok(Answer::Published(places));
-            }
-        }
-        let places = act(self).map_err(|f| CallError { code: f.code, message: f.message })?;
-        if let Some(key) = key {
-            let expires_at_ms = now_ms + self.config.key_expiry_ms;
-            let value = encode_places(&places);
-            self.staged.keys.insert(key.clone(), places.clone());
-            self.key_count += 1;
-            self.staged.writes.push(Write::PutKey { key, value, expires_at_ms });
-            if self.last_key_at_ms.replace(now_ms).is_none() {
-                self.timers.arm(expires_at_ms, Timer::Keys);
-            }
-        }
-        Ok(Answer::Published(places))
     }
 
     /// Appends to all of the channels or to none.
@@ -242,35 +208,6 @@ impl Node {
         let head = self.channels.get(channel).map_or(0, |channel| channel.head.0);
         head.saturating_sub(held.acknowledged.0)
     }
-}
-
-/// Places as an idempotency key remembers them.
-fn encode_places(places: &Places) -> Bytes {
-    let mut out = BytesMut::new();
-    for (name, epoch, offset) in places {
-        out.put_u64(epoch.0);
-        out.put_u64(offset.0);
-        // A name has at most some hundred bytes.
-        out.put_u16(u16::try_from(name.as_str().len()).unwrap_or(u16::MAX));
-        out.put_slice(name.as_str().as_bytes());
-    }
-    out.freeze()
-}
-
-fn decode_places(mut bytes: Bytes) -> Option<Places> {
-    let mut places = Vec::new();
-    while bytes.has_remaining() {
-        let epoch = Epoch(bytes.try_get_u64().ok()?);
-        let offset = Offset(bytes.try_get_u64().ok()?);
-        let length = usize::from(bytes.try_get_u16().ok()?);
-        if length > bytes.remaining() {
-            return None;
-        }
-        let name = bytes.split_to(length);
-        let name = ChannelName::parse_any(std::str::from_utf8(&name).ok()?).ok()?;
-        places.push((name, epoch, offset));
-    }
-    Some(places)
 }
 
 /// Bytes of payloads in one answer.

@@ -26,7 +26,7 @@ pub enum Call {
         payload: Payload,
         /// With a key, the same call with the same key within
         /// [`key_expiry_ms`](crate::NodeConfig::key_expiry_ms) appends nothing and gets the first
-        /// one's answer.
+        /// one's answer. Another call with that key gets `key_reused`.
         key: Option<Bytes>,
     },
     /// Appends an event to somebody's inbox. Answered with [`Answer::Published`].

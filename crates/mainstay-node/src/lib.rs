@@ -40,6 +40,8 @@ mod rest;
 
 mod answer;
 
+mod key;
+
 mod list;
 pub use list::{ChannelPrefix, ChannelQuery, InvalidPrefix, SessionPrefix, SessionQuery};
 

@@ -7,7 +7,7 @@ use mainstay_log::{Key, Log, LogError, Write};
 use mainstay_session::bounded_reply;
 use mainstay_session::server::{Record, Session, encode_outcome};
 use mainstay_wire::session::{
-    Delivery, Encoding, Epoch, ErrorCode, Failure, Offset, Outcome, PresenceMode, Problem, Reply,
+    Delivery, Encoding, ErrorCode, Failure, Offset, Outcome, PresenceMode, Problem, Reply,
     ServerFrame, SessionId,
 };
 use mainstay_wire::{ChannelName, EndReason};
@@ -17,6 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::channel::{Channel, Channels};
 use crate::fit::fit_outcome;
 use crate::hello::Arrival;
+use crate::key::{Fingerprint, Places};
 use crate::principals::Principals;
 use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
@@ -127,7 +128,7 @@ pub(crate) struct Staged {
     /// Who is to be told of the members of which channel, once for all that they asked.
     pub(crate) watching: BTreeSet<(ChannelName, SessionId)>,
     /// What keys stand for that the log does not have yet.
-    pub(crate) keys: BTreeMap<Key, Vec<(ChannelName, Epoch, Offset)>>,
+    pub(crate) keys: BTreeMap<Key, (Fingerprint, Places)>,
     /// Calls that are answered if the commit succeeds.
     pub(crate) tickets: BTreeSet<Ticket>,
     /// The first event of each channel that the log does not have yet.

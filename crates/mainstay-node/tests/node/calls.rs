@@ -109,13 +109,48 @@ fn a_key_makes_a_publish_happen_once_within_a_batch_and_across() {
         let answer = world.answers.remove(&ticket).expect("an answer");
         assert_eq!(places(answer), [at("a", 1), at("b", 1)]);
     }
-    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 1), at("b", 1)]);
+    assert_eq!(places(world.ask(publish(&["a", "b"], Some("k")))), [at("a", 1), at("b", 1)]);
     world.restart();
-    assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 1), at("b", 1)]);
+    assert_eq!(places(world.ask(publish(&["a", "b"], Some("k")))), [at("a", 1), at("b", 1)]);
     assert_eq!(places(world.ask(publish(&["a"], Some("other")))), [at("a", 2)]);
     assert_eq!(places(world.ask(publish(&["a"], None))), [at("a", 3)]);
     world.pass(world.config.key_expiry_ms);
     assert_eq!(places(world.ask(publish(&["a"], Some("k")))), [at("a", 4)], "it has expired");
+}
+
+#[test]
+fn a_key_stands_for_one_call_and_no_other() {
+    let mut world = World::new();
+    let welcome = world.connect_as(1, Some("ann"), hello());
+    let call = |channels: &[&str], payload| Call::Publish {
+        channels: channels.iter().map(|channel| name(channel)).collect(),
+        payload,
+        key: Some(Bytes::from_static(b"k")),
+    };
+    let send = |payload| Call::Send {
+        to: Target::Session(welcome.session),
+        payload,
+        key: Some(Bytes::from_static(b"k")),
+    };
+    let first = world.call(call(&["a"], Payload::text("x")));
+    let in_batch = world.call(call(&["a"], Payload::text("y")));
+    world.commit();
+    assert!(world.answers[&first].is_ok());
+    let code_of = |answer: &Result<Answer, mainstay_node::CallError>| {
+        answer.as_ref().err().map(|error| error.code)
+    };
+    assert_eq!(code_of(&world.answers[&in_batch]), Some(ErrorCode::KeyReused));
+    for other in [
+        call(&["a"], Payload::text("y")),
+        call(&["a"], Payload::binary(&b"\"x\""[..])),
+        call(&["b"], Payload::text("x")),
+        call(&["a", "b"], Payload::text("x")),
+        send(Payload::text("x")),
+    ] {
+        assert_eq!(code_of(&world.ask(other)), Some(ErrorCode::KeyReused));
+    }
+    assert_eq!(places(world.ask(call(&["a"], Payload::text("x")))), [at("a", 1)], "the same");
+    assert_eq!(world.log.get().memory.commit_view("a").1, Offset(1));
 }
 
 #[test]

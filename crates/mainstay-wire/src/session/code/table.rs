@@ -17,6 +17,7 @@ words! {
         TooManySessions, "too_many_sessions", "The server, or this principal, has as many sessions as it may; come back later.";
         TooBig, "too_big", "The payload is over a limit of bytes.";
         InboxFull, "inbox_full", "The inbox holds as much as it may for one who does not read it.";
+        KeyReused, "key_reused", "The idempotency key stands for another call; nothing was done.";
         Unreachable, "unreachable", "There is no such session, principal or connection.";
         Busy, "busy", "More is asked of the server than it can take; nothing was done, try again later.";
         StoreFailed, "store_failed", "The store could not keep it; nothing was done.";
