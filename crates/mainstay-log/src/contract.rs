@@ -93,6 +93,9 @@ pub trait Log: Send {
     /// What was put under an idempotency key and has not expired at `now_ms`. A key has expired at the
     /// moment until which it was put.
     fn key(&mut self, key: &Key, now_ms: u64) -> Result<Option<Bytes>, LogError>;
+
+    /// How many keys are kept, expired ones that were not dropped yet included.
+    fn key_count(&mut self) -> Result<u64, LogError>;
 }
 
 /// One change.

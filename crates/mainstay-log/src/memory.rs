@@ -194,6 +194,10 @@ impl Log for MemoryLog {
         let found = self.keys.get(key).filter(|(expires_at_ms, _)| *expires_at_ms > now_ms);
         Ok(found.map(|(_, value)| value.clone()))
     }
+
+    fn key_count(&mut self) -> Result<u64, LogError> {
+        Ok(self.keys.len() as u64)
+    }
 }
 
 impl Heads for MemoryLog {

@@ -383,6 +383,7 @@ pub fn keys_that_were_put_for_too_long_are_capped(subject: &mut dyn Subject) {
     subject.log().commit(&[drop]).expect("dropped");
     let left = ["a", "b", "c", "d"].map(|name| key(subject, name, 0).is_some());
     assert_eq!(left, [false, false, false, true], "they are listed by their new expiry");
+    assert_eq!(subject.log().key_count().expect("read"), 1);
 }
 
 pub fn expired_keys_are_dropped_oldest_first_and_in_slices(subject: &mut dyn Subject) {

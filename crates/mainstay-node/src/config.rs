@@ -56,6 +56,9 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// How long an idempotency key is remembered. Default 5 min, as retries are made within.
     pub key_expiry_ms: u64,
+    /// Events that are remembered by their keys. Default 1,000,000: more than three thousand a second, and
+    /// some hundred bytes each. Past it a call with a key gets `busy`.
+    pub key_count_max: usize,
     /// How long a member that lost its connection stays one. Default 10 s: a reload is no leaving.
     pub presence_grace_ms: u64,
     /// Over how long comings and goings are gathered into one frame. Default 1 s.
@@ -104,6 +107,7 @@ impl Default for NodeConfig {
             },
             log_bytes_max: 1024 * 1024 * 1024,
             key_expiry_ms: 5 * 60 * 1000,
+            key_count_max: 1_000_000,
             presence_grace_ms: 10_000,
             presence_gather_ms: 1_000,
             ping_interval_ms: 25_000,

@@ -1,5 +1,7 @@
 //! Idempotency keys: a call that is made again with its key is carried out once.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mainstay_log::Write;
 use mainstay_wire::ChannelName;
@@ -47,6 +49,34 @@ impl Fingerprint {
     }
 }
 
+/// How many events are remembered under keys, by the second in which that ends.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    by_second: VecDeque<(u64, usize)>,
+    count: usize,
+}
+
+impl Remembered {
+    pub(crate) fn add(&mut self, expires_at_ms: u64, count: usize) {
+        let second = expires_at_ms / 1000;
+        match self.by_second.back_mut() {
+            Some((last, counted)) if *last == second => *counted += count,
+            _ => self.by_second.push_back((second, count)),
+        }
+        self.count += count;
+    }
+
+    fn count(&mut self, now_ms: u64) -> usize {
+        while let Some((second, count)) = self.by_second.front()
+            && *second < now_ms / 1000
+        {
+            self.count -= count;
+            self.by_second.pop_front();
+        }
+        self.count
+    }
+}
+
 impl Node {
     /// Does something once for each idempotency key.
     pub(crate) fn once(
@@ -63,18 +93,36 @@ impl Node {
                 false => Err(key_reused()),
             };
         }
+        if let Some((key, _)) = &key {
+            self.check_key(now_ms, key)?;
+        }
         let places = act(self).map_err(|f| CallError { code: f.code, message: f.message })?;
         if let Some((key, fingerprint)) = key {
             let expires_at_ms = now_ms + self.config.key_expiry_ms;
             let value = encode(fingerprint, &places);
             self.staged.keys.insert(key.clone(), (fingerprint, places.clone()));
             self.key_count += 1;
+            self.remembered.add(expires_at_ms, places.len());
             self.staged.writes.push(Write::PutKey { key, value, expires_at_ms });
             if self.last_key_at_ms.replace(now_ms).is_none() {
                 self.timers.arm(expires_at_ms, Timer::Keys);
             }
         }
         Ok(Answer::Published(places))
+    }
+
+    /// Whether one more key may be remembered, and this one.
+    fn check_key(&mut self, now_ms: u64, key: &Bytes) -> Result<(), CallError> {
+        if key.len() > KEY_BYTES_MAX {
+            let message = format!("an idempotency key has at most {KEY_BYTES_MAX} bytes");
+            return Err(CallError { code: ErrorCode::Malformed, message });
+        }
+        let count_max = self.config.key_count_max;
+        if self.remembered.count(now_ms) >= count_max {
+            let message = format!("{count_max} events are remembered by their keys already");
+            return Err(CallError { code: ErrorCode::Busy, message });
+        }
+        Ok(())
     }
 
     fn known_key(
@@ -130,5 +178,7 @@ fn decode(mut bytes: Bytes) -> Option<(Fingerprint, Places)> {
     Some((Fingerprint(fingerprint), places))
 }
 
+/// A hash or a name with a number, and what it is kept apart by.
+const KEY_BYTES_MAX: usize = 256;
 /// Enough that nobody finds two calls with the same by accident, or soon by intent.
 const FINGERPRINT_BYTES: usize = 16;

@@ -17,7 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::channel::{Channel, Channels};
 use crate::fit::fit_outcome;
 use crate::hello::Arrival;
-use crate::key::{Fingerprint, Places};
+use crate::key::{Fingerprint, Places, Remembered};
 use crate::principals::Principals;
 use crate::subscriptions::Subscriptions;
 use crate::timer::{Timer, Timers};
@@ -61,6 +61,7 @@ pub struct Node {
     /// have been dropped: as many may expire at one time.
     pub(crate) key_count: usize,
     pub(crate) key_count_peak: usize,
+    pub(crate) remembered: Remembered,
     /// Until when a log that was full is left alone.
     pub(crate) rests_until_ms: u64,
     /// Handlers that ended while it was.
@@ -167,6 +168,7 @@ impl Node {
             last_key_at_ms: Some(now_ms),
             key_count: 0,
             key_count_peak: 0,
+            remembered: Remembered::default(),
             rests_until_ms: 0,
             ended: Vec::new(),
             staged: Staged::default(),
@@ -174,6 +176,8 @@ impl Node {
             failed: None,
         };
         node.timers.arm(now_ms, Timer::Keys);
+        let key_count = usize::try_from(node.log.key_count()?).unwrap_or(usize::MAX);
+        node.remembered.add(now_ms + node.config.key_expiry_ms, key_count);
         node.load(now_ms)?;
         Ok(node)
     }

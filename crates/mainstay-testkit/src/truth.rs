@@ -244,6 +244,10 @@ impl Log for WatchedLog {
     fn key(&mut self, key: &Key, now_ms: u64) -> Result<Option<Bytes>, LogError> {
         self.log.key(key, now_ms)
     }
+
+    fn key_count(&mut self) -> Result<u64, LogError> {
+        self.log.key_count()
+    }
 }
 
 /// A payload that can be told from every other one of a world.

@@ -76,6 +76,7 @@ fn node_config(settings: &Settings) -> NodeConfig {
         request_count_max: count(settings.request_count_max),
         request_bytes_max: settings.request_bytes_max,
         outcome_bytes_max: settings.outcome_bytes_max,
+        key_count_max: settings.key_count_max,
         subscription_count_max: count(settings.subscription_count_max),
         channel_count_max: settings.channel_count_max,
         channel_retention: Retention {

@@ -281,6 +281,10 @@ impl Log for DiskLog {
     fn key(&mut self, key: &Key, now_ms: u64) -> Result<Option<Bytes>, LogError> {
         self.read_with(|database, _| read::key(database, key, now_ms))
     }
+
+    fn key_count(&mut self) -> Result<u64, LogError> {
+        self.read_with(|database, _| read::key_count(database))
+    }
 }
 
 impl Drop for DiskLog {

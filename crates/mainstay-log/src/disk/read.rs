@@ -5,7 +5,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use mainstay_wire::ChannelName;
 use mainstay_wire::session::{Offset, SessionId};
-use redb::{Database, ReadTransaction};
+use redb::{Database, ReadTransaction, ReadableTableMetadata as _};
 
 use super::row::{
     ChannelRow, Kind, decode_event, decode_key, decode_opaque, reply_key, reply_number,
@@ -177,6 +177,10 @@ pub(super) fn key(database: &Database, key: &Key, now_ms: u64) -> Result<Option<
     let Some(row) = table.get(&key[..]).map_err(store)? else { return Ok(None) };
     let (expires_at_ms, value) = decode_key(key, row.value()).map_err(|d| d.at("a key"))?;
     Ok((expires_at_ms > now_ms).then_some(value))
+}
+
+pub(super) fn key_count(database: &Database) -> Result<u64, LogError> {
+    begin_read(database)?.open_table(KEYS).map_err(store)?.len().map_err(store)
 }
 
 fn channel_row(

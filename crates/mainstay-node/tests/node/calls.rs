@@ -154,6 +154,27 @@ fn a_key_stands_for_one_call_and_no_other() {
 }
 
 #[test]
+fn keys_are_bounded_while_they_are_remembered() {
+    let mut world = World::with(|config| config.key_count_max = 4);
+    let refused = |world: &mut World, key: &str| {
+        world.ask(publish(&["a", "b"], Some(key))).err().map(|error| error.code)
+    };
+    assert_eq!(refused(&mut world, &"k".repeat(257)), Some(ErrorCode::Malformed));
+    assert_eq!(["1", "2"].map(|key| refused(&mut world, key)), [None, None]);
+    assert_eq!(refused(&mut world, "3"), Some(ErrorCode::Busy), "each stands for two events");
+    assert_eq!(refused(&mut world, "1"), None, "what is remembered is answered");
+    world.ask(publish(&["a"], None)).expect("without a key nothing is remembered");
+    world.pass(world.config.key_expiry_ms + 1_000);
+    assert_eq!(["3", "4"].map(|key| refused(&mut world, key)), [None, None]);
+    // A restart knows how many keys there are.
+    world.config.key_count_max = 2;
+    world.restart();
+    assert_eq!(refused(&mut world, "5"), Some(ErrorCode::Busy));
+    world.pass(world.config.key_expiry_ms + 1_000);
+    assert_eq!(refused(&mut world, "5"), None);
+}
+
+#[test]
 fn expired_keys_are_dropped_and_then_nothing_is_due() {
     let mut world = World::new();
     for index in 0..10 {

@@ -145,6 +145,10 @@ impl Log for SharedLog {
     fn key(&mut self, key: &Key, now_ms: u64) -> Result<Option<Bytes>, LogError> {
         self.get().memory.key(key, now_ms)
     }
+
+    fn key_count(&mut self) -> Result<u64, LogError> {
+        self.get().memory.key_count()
+    }
 }
 
 impl Inner {
