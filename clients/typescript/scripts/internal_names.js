@@ -37,7 +37,7 @@ export const INTERNAL_NAMES = {
     "principalInbox",
     "nextCommandKey",
   ],
-  Channel: ["received", "isPaused"],
+  Channel: ["received", "isPaused", "setBackFrom"],
   Output: ["do", "frame"],
   SessionEvent: ["failure", "ending"],
   Ending: ["how"],

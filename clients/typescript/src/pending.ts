@@ -77,10 +77,10 @@ export function read(outcome: Outcome, status: Outcome["status"] = outcome.statu
     throw new RequestError(error === "never_ran" ? error : "failed", error, message);
   }
   if (outcome.status === "indeterminate") {
-    throw new RequestError("indeterminate", "indeterminate", "nobody knows whether it ran");
+    throw new RequestError("indeterminate", "indeterminate", "it may have run");
   }
   if (outcome.status !== status) {
-    throw new RequestError("failed", "malformed", "another kind of outcome");
+    throw new RequestError("failed", "malformed", "another status");
   }
   return outcome.status === "done" ? valueOf(outcome.payload) : placeOf(outcome);
 }

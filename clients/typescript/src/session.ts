@@ -135,7 +135,7 @@ export class Session extends (EventTarget as new () => SessionEvents) {
       random: Math.random,
     };
     if (!/^wss?:/.test(config.url)) {
-      throw new TypeError(`no address of a WebSocket: ${href}`);
+      throw new TypeError(`no WebSocket URL: ${href}`);
     }
     this.#driver = makeDriver(config, () => {
       this.dispatchEvent(new StateEvent(this.state));
@@ -244,14 +244,14 @@ async function consume(
 
 function channelName(channel: string): string {
   if (!/^[A-Za-z0-9._:/-]{1,128}$/.test(channel)) {
-    throw new TypeError(`no name of a channel: ${channel}`);
+    throw new TypeError(`no channel: ${channel}`);
   }
   return channel;
 }
 
 function wellFormed(text: string): string {
   if (!isWellFormed(text)) {
-    throw new TypeError(`no well-formed text: ${text}`);
+    throw new TypeError(`no text: ${text}`);
   }
   return text;
 }

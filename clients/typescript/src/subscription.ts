@@ -105,7 +105,7 @@ export class Subscription implements AsyncIterableIterator<ChannelItem> {
       return DONE;
     }
     if (this.#waiting) {
-      throw new TypeError("read by another already");
+      throw new TypeError("read already");
     }
     this.#waiting = deferred();
     return this.#waiting.promise;

@@ -9,7 +9,7 @@ import { inform, type Driver } from "./driver.js";
 export function runCommand(driver: Driver, key: number, deadlineAtMs: number | undefined, request: Request): void {
   const handler = driver.handlers.get(request.command);
   if (!handler) {
-    inform(driver, answer, key, failed("never_ran", `no handler for ${request.command}`));
+    inform(driver, answer, key, failed("never_ran", `no handler: ${request.command}`));
     return;
   }
   const controller = new AbortController();

@@ -149,7 +149,7 @@ export function wish(driver: Driver, run: () => void, asked?: Asked<unknown>, by
   }
   const { outboxCountMax, outboxBytesMax } = driver.config;
   if (asked && (driver.early.length >= outboxCountMax || driver.earlyBytes + bytes > outboxBytesMax)) {
-    asked.refuse(new RequestError("never_ran", "busy", "too many requests"));
+    asked.refuse(new RequestError("never_ran", "busy", "too many"));
     return;
   }
   driver.earlyBytes += bytes;

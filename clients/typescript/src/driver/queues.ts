@@ -14,7 +14,7 @@ import { listenToAbort } from "./requests.js";
 export function subscribe(driver: Driver, wanted?: Subscribe, signal?: AbortSignal): Subscription {
   const name = wanted?.channel ?? INBOXES;
   if (driver.queues.has(name)) {
-    throw new TypeError(`${name} is listened to already`);
+    throw new TypeError(`${name}: read already`);
   }
   const subscription = new Subscription({
     consumed: (channel, place) => {

@@ -25,7 +25,7 @@ export interface Channel {
   isPaused: boolean;
   /** The log was set back from here to the cursor, and gives these offsets a second time: until the
    * application is past the gap nobody can tell which it means. */
-  setBackFrom?: number | undefined;
+  setBackFrom: number;
 }
 
 /**
@@ -41,7 +41,7 @@ export function attach(session: ClientSession, nowMs: number, wanted: Subscribe)
   const { channel } = wanted;
   const known = session.saved.channels.get(channel);
   if (!known && session.saved.channels.size >= session.config.subscriptionCountMax) {
-    throw new SubscriptionError(channel, "too_many_subscriptions", "too many channels");
+    throw new SubscriptionError(channel, "too_many_subscriptions", "too many");
   }
   const subscribe = known?.cursor ? { ...wanted, start: behind(known.cursor) } : wanted;
   change(session, { change: "subscribed", ...subscribe });
@@ -122,7 +122,7 @@ export function consumed(session: ClientSession, nowMs: number, channel: string,
   const { cursor } = saved;
   const isInCursorsEpoch = cursor?.epoch === place.epoch;
   const isBehindCursor = isInCursorsEpoch ? place.offset > cursor.offset : received.epoch === place.epoch;
-  if (isInCursorsEpoch && listened.setBackFrom) {
+  if (isInCursorsEpoch) {
     if (isBehindCursor && place.offset <= listened.setBackFrom) {
       return;
     }
@@ -241,7 +241,7 @@ export function handlePresence(session: ClientSession, presence: Presence): void
 
 /** What comes of a channel is for the application from now on, from behind its cursor. */
 export function listen(session: ClientSession, name: string): Channel {
-  const channel = { received: session.saved.channels.get(name)?.cursor, isPaused: false };
+  const channel = { received: session.saved.channels.get(name)?.cursor, isPaused: false, setBackFrom: 0 };
   session.channels.set(name, channel);
   return channel;
 }

@@ -103,6 +103,6 @@ function bounded(session: ClientSession, outcome: Outcome): Outcome {
         ? utf8Bytes(outcome.message) * ESCAPE_BYTES
         : 0;
   return bytes + FRAME_BYTES > (session.serverLimits?.message_bytes_max ?? Infinity)
-    ? failed("too_big", "too big a reply")
+    ? failed("too_big", "over the limit")
     : outcome;
 }

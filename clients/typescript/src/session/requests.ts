@@ -35,7 +35,7 @@ export function call(session: ClientSession, nowMs: number, call: Call, deadline
   }
   const bytes = callBytes(call);
   if (saved.requests.size >= config.outboxCountMax || session.outboxBytes + bytes > config.outboxBytesMax) {
-    throw new RequestError("never_ran", "busy", "too many requests");
+    throw new RequestError("never_ran", "busy", "too many");
   }
   const key = saved.nextKey;
   session.outboxBytes += bytes;
@@ -281,7 +281,7 @@ function frameBytes(session: ClientSession, call: Call): number {
 }
 
 function tooBig(limits: ServerLimits): string {
-  return `over the limit of ${limits.message_bytes_max} bytes`;
+  return `over the limit: ${limits.message_bytes_max}`;
 }
 
 export const OVER = "the session is over";

@@ -14,7 +14,7 @@ export function payloadOf(value: unknown): Payload {
   }
   const json = JSON.stringify(value ?? null) as string | undefined;
   if (!json) {
-    throw new TypeError("no JSON value");
+    throw new TypeError("no JSON");
   }
   return { json };
 }

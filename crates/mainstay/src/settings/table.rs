@@ -238,7 +238,7 @@ settings! {
             "The 64 that a client may leave unacknowledged, each as long as a message may be. Past it \
              the oldest become indeterminate.";
         key_count_max: Count = "1000000" in "1"..="100_000_000",
-            "Events that are remembered by their idempotency keys, for five minutes each",
+            "Events remembered by their idempotency keys, for five minutes each",
             "Some hundred bytes each. Past it calls with a key are told to come back later.";
         subscription_count_max: Count = "128" in "1"..="4096",
             "Channels one session may listen to",
