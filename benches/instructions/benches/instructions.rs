@@ -105,7 +105,7 @@ fn publish(mut bench: Bench) -> Bench {
 
 // Accepts a request, starts its handler, and stores and tells its outcome.
 #[library_benchmark]
-#[bench::one(setup = opened, config = accepted(11_975))]
+#[bench::one(setup = opened, config = accepted(13_049))]
 fn request(mut bench: Bench) -> Bench {
     let frame = ClientFrame::Request(Request {
         number: 1,
