@@ -5,17 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::case::{Case, Random, scaled};
-use crate::clients::{LAST, PATIENCE, Until, ask, mark_end, publish, read, read_history, session};
+use crate::clients::PATIENCE;
+use crate::crowd::Crowd;
 use crate::kills::{UNBOUNDED, wait_for_progress};
-use crate::oracle::judge;
 use crate::program::Program;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,18 +46,7 @@ async fn go_bad(case: Case, fault: &str) {
     let library = compile(case.folder());
     let mut random = case.random(0);
     let mut program = Program::start(case.folder(), UNBOUNDED);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (told, head) = watch::channel(None);
-    let (mut speakers, mut readers) = (Vec::new(), Vec::new());
-    for who in 0..6 {
-        let session = session(program.address(), who).await;
-        let (until, pace) = (Until::Stopped(Arc::clone(&stop)), Duration::from_millis(2));
-        match who % 3 {
-            0 => speakers.push(publish(&case.journal, session, who, "news", until, pace)),
-            1 => speakers.push(ask(&case.journal, session, who, until, pace)),
-            _ => readers.push(read(&case.journal, session, who, "news", head.clone())),
-        }
-    }
+    let crowd = Crowd::of_all_kinds(&case, program.address(), 2).await;
     program.kill();
     for round in 0..scaled(ROUND_COUNT) {
         let call = call(round, &mut random);
@@ -78,19 +61,7 @@ async fn go_bad(case: Case, fault: &str) {
     program.run();
     program.wait_until_listening();
     wait_for_progress(&case).await;
-    stop.store(true, Ordering::Relaxed);
-    for speaker in speakers {
-        timeout(PATIENCE, speaker).await.expect("an end").unwrap();
-    }
-    let end = mark_end(&case.journal, program.address(), 100, "news").await;
-    told.send_replace(Some(end));
-    for reader in readers {
-        timeout(PATIENCE, reader).await.expect("readers at the head").unwrap();
-    }
-    read_history(&case.journal, program.address(), "news", end).await;
-    let verdict = judge(&case.journal.notes(), LAST);
-    assert_eq!((verdict.stored, verdict.gaps), (verdict.sent, 0));
-    case.tell(&format!("{verdict:?}"));
+    crowd.finish().await;
 }
 
 /// Each of the first calls, of which some still open the store, and then any.

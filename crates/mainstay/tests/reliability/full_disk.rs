@@ -3,19 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::case::Case;
-use crate::clients::{
-    LARGE, LAST, PATIENCE, Until, mark_end, publish, read, read_history, session,
-};
+use crate::clients::{LARGE, PATIENCE};
+use crate::crowd::Crowd;
 use crate::kills::{UNBOUNDED, wait_for_progress};
-use crate::oracle::judge;
 use crate::program::Program;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,17 +36,12 @@ async fn fill(case: Case, killed: Killed) {
     };
     let data = disk.folder.join("data");
     let mut program = Program::start_in(case.folder(), data, UNBOUNDED);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (told, head) = watch::channel(None);
-    let (mut speakers, mut readers) = (Vec::new(), Vec::new());
+    let mut crowd = Crowd::gather(&case, program.address());
     for who in 0..2 {
-        let session = session(program.address(), who).await;
-        readers.push(read(&case.journal, session, who, "news", head.clone()));
+        crowd.listen(who).await;
     }
     for who in LARGE..LARGE + 4 {
-        let session = session(program.address(), who).await;
-        let (until, pace) = (Until::Stopped(Arc::clone(&stop)), Duration::from_millis(1));
-        speakers.push(publish(&case.journal, session, who, "news", until, pace));
+        crowd.publish(who, Duration::from_millis(1)).await;
     }
     wait_until_full(&case).await;
     case.tell(&format!("full after {} events", case.journal.stored_count()));
@@ -65,19 +55,7 @@ async fn fill(case: Case, killed: Killed) {
         disk.resize("256m");
     }
     wait_for_progress(&case).await;
-    stop.store(true, Ordering::Relaxed);
-    for speaker in speakers {
-        timeout(PATIENCE, speaker).await.expect("an end").unwrap();
-    }
-    let end = mark_end(&case.journal, program.address(), 100, "news").await;
-    told.send_replace(Some(end));
-    for reader in readers {
-        timeout(PATIENCE, reader).await.expect("readers at the head").unwrap();
-    }
-    read_history(&case.journal, program.address(), "news", end).await;
-    let verdict = judge(&case.journal.notes(), LAST);
-    assert_eq!((verdict.stored, verdict.gaps), (verdict.sent, 0));
-    case.tell(&format!("{verdict:?}"));
+    crowd.finish().await;
     // Before the disk that it runs on.
     drop(program);
 }

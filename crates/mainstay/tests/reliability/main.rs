@@ -17,6 +17,7 @@ mod journal;
 mod oracle;
 
 mod clients;
+mod crowd;
 mod raw;
 
 mod bad_disk;
