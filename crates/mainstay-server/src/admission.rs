@@ -43,14 +43,20 @@ impl Admission {
         })
     }
 
-    /// A place that counts against nobody yet.
-    pub(crate) fn admit(self: &Arc<Self>) -> Result<Permit, Full> {
-        let _one_at_a_time = self.lock();
-        if self.count.load(Ordering::Relaxed) >= self.count_max {
-            return Err(Full::InAll);
+    /// A place that counts against an address, or against nobody yet.
+    pub(crate) fn admit(self: &Arc<Self>, from: Option<IpAddr>) -> Result<Permit, Full> {
+        {
+            let _one_at_a_time = self.lock();
+            if self.count.load(Ordering::Relaxed) >= self.count_max {
+                return Err(Full::InAll);
+            }
+            self.count.fetch_add(1, Ordering::Relaxed);
         }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { admission: self.clone(), source: None })
+        let mut permit = Permit { admission: self.clone(), source: None };
+        if let Some(address) = from {
+            permit.count_for(address)?;
+        }
+        Ok(permit)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -117,9 +123,7 @@ mod tests {
     }
 
     fn admit(admission: &Arc<Admission>, from: &str) -> Result<Permit, Full> {
-        let mut permit = admission.admit()?;
-        permit.count_for(address(from))?;
-        Ok(permit)
+        admission.admit(Some(address(from)))
     }
 
     #[test]
@@ -139,7 +143,7 @@ mod tests {
     #[test]
     fn a_place_counts_against_whom_it_was_first_said_to_be_for() {
         let admission = Admission::new(9, 1);
-        let mut permit = admission.admit().expect("a place");
+        let mut permit = admission.admit(None).expect("a place");
         permit.count_for(address("10.0.0.1")).expect("room");
         permit.count_for(address("10.0.0.1")).expect("it is counted");
         permit.count_for(address("10.0.0.2")).expect("it is counted");

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use mainstay_node::{Effect, Page};
 use mainstay_wire::frame::Opcode;
-use mainstay_wire::session::{Event, Outcome, Request, ServerFrame, SessionId};
+use mainstay_wire::session::{Event, Request, ServerFrame, SessionId};
 use mio::{Registry, Token, Waker};
 
 use crate::ConnectionId;
+use crate::keeper::outcome_weight;
 use crate::shard::{Adopted, Completion, HandlerEnd, HandlerTicket};
 
 /// A shard's letter box: bounded in bytes, emptied once per turn. What is put in by one thread comes
@@ -181,11 +182,7 @@ fn weight(order: &Order) -> usize {
 
 fn frame_weight(frame: &ServerFrame) -> usize {
     match frame {
-        ServerFrame::Reply(reply) => match &reply.outcome {
-            Outcome::Done(payload) => payload.bytes.len(),
-            Outcome::Failed(failure) => failure.message.len(),
-            Outcome::Published { .. } | Outcome::Indeterminate => 0,
-        },
+        ServerFrame::Reply(reply) => outcome_weight(&reply.outcome),
         ServerFrame::Request(request) => request_weight(request),
         ServerFrame::Presence(presence) => {
             (presence.joined.len() + presence.left.len()) * MEMBER_BYTES
@@ -245,7 +242,7 @@ mod tests {
     fn frames_weigh_what_they_carry() {
         use mainstay_node::ConnectionKey;
         use mainstay_wire::ChannelName;
-        use mainstay_wire::session::{Member, Payload, Presence, Reply};
+        use mainstay_wire::session::{Member, Outcome, Payload, Presence, Reply};
         let member = Member { session: SessionId::from_bytes([1; 16]), principal: None };
         let presence = Presence {
             channel: ChannelName::parse("room").expect("a name"),

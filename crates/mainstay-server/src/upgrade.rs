@@ -100,10 +100,7 @@ impl Upgrader {
         let adopted = take_socket(stream, self.shared.config.tcp_user_timeout).and_then(
             |(stream, address)| {
                 let client = wishes.asker.address.unwrap_or(address.ip());
-                let permit = self.shared.admission.admit().and_then(|mut permit| {
-                    permit.count_for(client)?;
-                    Ok(permit)
-                });
+                let permit = self.shared.admission.admit(Some(client));
                 let permit = permit.map_err(|full| std::io::Error::other(format!("{full:?}")))?;
                 Ok(Adopted { stream, address, permit, wishes, read_ahead: read_ahead.into() })
             },

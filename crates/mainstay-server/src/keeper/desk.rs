@@ -212,7 +212,7 @@ fn frame_weight(frame: &ClientFrame) -> usize {
     }
 }
 
-fn outcome_weight(outcome: &Outcome) -> usize {
+pub(crate) fn outcome_weight(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Done(payload) => payload.bytes.len(),
         Outcome::Failed(failure) => failure.message.len(),

@@ -18,7 +18,7 @@ use mainstay_wire::ChannelName;
 use mainstay_wire::session::{Offset, SessionId};
 
 pub(crate) use clock::Clock;
-pub(crate) use desk::{Desk, stopping};
+pub(crate) use desk::{Desk, outcome_weight, stopping};
 
 use crate::ConnectionId;
 use crate::inbox::{Inbox, Order};

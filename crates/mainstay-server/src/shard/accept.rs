@@ -45,14 +45,9 @@ impl Shard {
 
     fn admit(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
         self.stats().count_accepted();
-        let permit = self.shared.admission.admit().and_then(|mut permit| {
-            // Behind a proxy the request says whom it counts against.
-            if self.shared.endpoint.proxy.address.is_none() {
-                permit.count_for(address.ip())?;
-            }
-            Ok(permit)
-        });
-        match permit {
+        // Behind a proxy the request says whom it counts against.
+        let is_client = self.shared.endpoint.proxy.address.is_none();
+        match self.shared.admission.admit(is_client.then_some(address.ip())) {
             Ok(permit) => self.add_opening(now, stream, address, permit),
             Err(full) => self.turn_away(now, stream, address, full),
         }
